@@ -1,0 +1,108 @@
+"""What a backend is: a namespace and the few things in which array libraries differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+__all__ = ["COMPUTE", "Backend", "missing"]
+
+COMPUTE = {
+    "float64": "float64",
+    "float32": "float32",
+    "float16": "float32",
+    "bfloat16": "float32",
+    "complex64": "float32",
+    "complex128": "float64",
+}
+"""A leaf's dtype and the one its law is computed in."""
+
+
+def missing(package: str, extra: str) -> ImportError:
+    """The error for a library that is not installed."""
+    return ImportError(f"optcore needs {package} here, which is not installed: pip install 'optcore[{extra}]'")
+
+
+class Backend:
+    """An array library that follows the Python Array API, with what the standard leaves open.
+
+    Attributes
+    ----------
+    name
+        As in ``optcore verify --backend``.
+    xp
+        The namespace a law is run with.
+    package, extra
+        What must be installed, and the extra that installs it.
+    native_layout
+        Which axis of a matrix is the output in this library's models.
+    flushes
+        Whether numbers below the smallest normal one become zero, on the way in too.
+    traces
+        Whether an array may be without a value yet, so that no condition on it can be read.
+    """
+
+    name: str
+    package: str
+    extra: str
+    native_layout = "in_out"
+    flushes = False
+    traces = False
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def dtype(self, x: Any) -> str:
+        """The name of an array's dtype, as ``"float32"``."""
+        return str(x.dtype).rpartition(".")[2]
+
+    def cast(self, x: Any, dtype: str) -> Any:
+        """The array in another dtype, itself where it has it."""
+        return x if self.dtype(x) == dtype else self.xp.astype(x, getattr(self.xp, dtype))
+
+    def scalar(self, value: Any, like: Any) -> Any:
+        """A 0-d array in the dtype and on the device of another array."""
+        return self.cast(value, self.dtype(like))
+
+    def floating(self, x: Any) -> Any:
+        """A step or array of steps in the library's default floating dtype."""
+        if self.dtype(x) in COMPUTE:
+            return x
+        return self.cast(x, str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2])
+
+    def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
+        """``then(state)`` where the condition holds, else ``state``."""
+        return then(state) if condition else state
+
+    def pair(self, x: Any) -> Any:
+        """A complex array as a real one with a last axis for the real and imaginary part."""
+        return self.xp.stack([self.xp.real(x), self.xp.imag(x)], axis=-1)
+
+    def unpair(self, x: Any, dtype: str) -> Any:
+        """The inverse of :meth:`pair`."""
+        return self.cast(x[..., 0], dtype) + 1j * self.cast(x[..., 1], dtype)
+
+    def copy(self, x: Any) -> Any:
+        """An array of its own with the same values."""
+        return self.xp.asarray(x, copy=True)
+
+    def array(self, values: Any, dtype: str) -> Any:
+        """An array of this library from NumPy values."""
+        return self.xp.asarray(values, dtype=getattr(self.xp, dtype))
+
+    def numpy(self, x: Any) -> Any:
+        """The values of an array as a NumPy array, low-precision ones in float32."""
+        from optcore.backends.numpy import np
+
+        return np.asarray(self.cast(x, "float32") if self.dtype(x) in ("bfloat16", "float16") else x)
+
+    def without_gradient(self) -> AbstractContextManager[Any]:
+        """A context in which arithmetic is not recorded for differentiation."""
+        return nullcontext()
+
+    def value_and_grad(self, f: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+        """A function of a tree of arrays that returns ``f``'s value and its gradient tree."""
+        raise NotImplementedError(
+            f"optcore.backends: {self.package} has no automatic differentiation; compute the gradient yourself"
+        )

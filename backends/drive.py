@@ -1,0 +1,186 @@
+"""The driver: runs a rule on all leaves in lock-step and answers what the laws ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optcore import leaf as template
+from optcore.backends import of
+from optcore.backends.base import COMPUTE, Backend
+from optcore.effects import Due, Max
+from optcore.rule import Law, Rule
+from optcore.scalars import is_host
+from optcore.schedule import resolve
+
+__all__ = ["Leaf", "Moved", "advance", "check", "fits", "laid_out", "numbers", "start"]
+
+
+@dataclass(slots=True)
+class Leaf:
+    """One array to be moved: its gradient, state (shared fields None), own counter and numbers."""
+
+    p: Any
+    g: Any
+    state: Any
+    t: Any
+    values: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Moved:
+    """What a step made of a leaf: the new parameter, the displacement to add, the new state."""
+
+    p: Any
+    step: Any
+    state: Any
+
+
+def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence[str]) -> Backend:
+    """Check parameters against gradients before anything moves, and return their backend.
+
+    Raises TypeError for integer parameters, mismatched dtypes and arrays of two libraries, ValueError
+    for mismatched shapes; each names the leaf.
+    """
+    first: Backend | None = None
+    for p, g, path in zip(params, grads, paths, strict=True):
+        backend = of(p)
+        first = first or backend
+        for x, what in ((p, "parameter"), (g, "gradient")):
+            if x is not None and of(x) is not first:
+                raise TypeError(
+                    f"{who}: the {what} {path!r} is an array of {of(x).package}, others are of {first.package}; "
+                    "give arrays of one library"
+                )
+        kind = backend.dtype(p)
+        if kind not in COMPUTE:
+            raise TypeError(f"{who}: parameter {path!r} is of dtype {kind}; only floating-point arrays can be trained")
+        if g is not None and backend.dtype(g) != kind:
+            raise TypeError(
+                f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; cast one"
+            )
+        if g is not None and tuple(g.shape) != tuple(p.shape):
+            raise ValueError(
+                f"{who}: the gradient of {path!r} has shape {tuple(g.shape)}, the parameter {tuple(p.shape)}; "
+                "they must be equal"
+            )
+    if first is None:
+        raise ValueError(f"{who}: there is no parameter; give at least one array")
+    return first
+
+
+def laid_out(values: Mapping[str, Any], layout: str) -> dict[str, Any]:
+    """The values with this layout for every rule that tells axes apart and was not given one."""
+    return {k: layout if v is None and k.rpartition(".")[2] == "layout" else v for k, v in values.items()}
+
+
+def numbers(values: Mapping[str, Any], backend: Backend, step: Any) -> dict[str, Any]:
+    """The hyper-parameters at a step of the driver, schedules evaluated."""
+    e = step if is_host(step) else backend.floating(step)
+    return {name: resolve(value, backend.xp, e) for name, value in values.items()}
+
+
+def fits(rule: Rule, p: Any, path: str) -> None:
+    """Raise ValueError for a leaf whose number of axes the rule does not take."""
+    if rule.ndim is not None and p.ndim != rule.ndim:
+        raise ValueError(
+            f"{rule.name}: the parameter {path!r} has shape {tuple(p.shape)}; the rule takes arrays of {rule.ndim} "
+            f"axes. Give other leaves to another rule, as in optcore.matrices(optcore.{rule.name}, optcore.adam)"
+        )
+
+
+def _into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
+    """An array as its law sees it: real, in the dtype of computation."""
+    if not dtype.startswith("complex"):
+        return backend.cast(x, COMPUTE[dtype])
+    if rule.axes:
+        raise TypeError(f"{rule.name}: a parameter is complex; rules of rows, columns and matrices take real ones")
+    return backend.pair(x)
+
+
+def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> Any:
+    """The state of one leaf before its first step."""
+    fits(rule, p, "")
+    dtype = backend.dtype(p)
+    if dtype not in COMPUTE:
+        raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
+    seen = _into(rule, backend, p, dtype)
+    state = rule.start(backend.xp, seen, numbers(values, backend, 0))
+    return rule.pack([backend.copy(x) if x is seen else x for x in rule.unpack(state)])
+
+
+def advance(
+    rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]
+) -> tuple[list[Moved], list[Any]]:
+    """Move every leaf by one step; returns them in order, with the new shared fields."""
+    laws, dtypes = [], []
+    for leaf in leaves:
+        dtype = backend.dtype(leaf.p)
+        dtypes.append(dtype)
+        p = _into(rule, backend, leaf.p, dtype)
+        g = _into(rule, backend, leaf.g, dtype)
+        common = iter(shared)
+        state = [
+            backend.scalar(next(common), p) if f.shared else x if x is None else backend.cast(x, COMPUTE[dtype])
+            for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True)
+        ]
+        values = {
+            name: backend.scalar(v, p) if hasattr(v, "shape") else v for name, v in leaf.values.items()
+        }
+        t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
+        laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
+    results = lockstep(laws, backend)
+    moved: list[Moved] = []
+    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, results, strict=True):
+        arrays = rule.unpack(state)
+        if not moved:
+            shared = [x for f, x in zip(rule.fields, arrays, strict=True) if f.shared]
+        local = rule.pack([None if f.shared else x for f, x in zip(rule.fields, arrays, strict=True)])
+        if dtype.startswith("complex"):
+            moved.append(Moved(backend.unpair(p, dtype), backend.unpair(step, dtype), local))
+        else:
+            moved.append(Moved(backend.cast(p, dtype), step, local))
+    return moved, list(shared)
+
+
+def lockstep(laws: Sequence[Law], backend: Backend) -> list[Any]:
+    """Run laws side by side; where they yield, combine what they yield and send it to each."""
+    answers: list[Any] = [None] * len(laws)
+    results: list[Any] = [None] * len(laws)
+    while True:
+        requests: dict[int, Any] = {}
+        for i, law in enumerate(laws):
+            try:
+                request = law.send(answers[i])
+                while isinstance(request, Due):
+                    request = law.send(backend.cond(request.condition, request.then, request.state))
+                requests[i] = request
+            except StopIteration as stop:
+                results[i] = stop.value
+        if not requests:
+            return results
+        if len(requests) < len(laws):
+            raise RuntimeError("optcore: some leaves ask for a total and others do not; a law must yield on every leaf")
+        totals = _combine(list(requests.values()), backend)
+        for i, request in requests.items():
+            answers[i] = _answer(totals, request, backend)
+
+
+def _combine(requests: Sequence[Any], backend: Backend) -> Any:
+    if isinstance(requests[0], tuple):
+        return tuple(_combine(column, backend) for column in zip(*requests, strict=True))
+    maximum = isinstance(requests[0], Max)
+    local = [r.value if isinstance(r, Max) else r for r in requests]
+    widest = next((x for x in local if backend.dtype(x) == "float64"), local[0])
+    total = widest_first = backend.scalar(local[0], widest)
+    for x in local[1:]:
+        x = backend.scalar(x, widest_first)
+        total = backend.xp.maximum(total, x) if maximum else total + x
+    return total
+
+
+def _answer(total: Any, request: Any, backend: Backend) -> Any:
+    if isinstance(total, tuple):
+        return tuple(_answer(a, b, backend) for a, b in zip(total, request, strict=True))
+    return backend.scalar(total, request.value if isinstance(request, Max) else request)

@@ -1,0 +1,39 @@
+"""JAX arrays and tracers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optcore.backends.base import Backend, missing
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError:
+    raise missing("jax", "jax") from None
+
+
+class JaxBackend(Backend):
+    """JAX; on CPUs XLA flushes subnormal numbers."""
+
+    name = package = extra = "jax"
+    flushes = True
+    traces = True
+
+    def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
+        if isinstance(condition, bool):
+            return then(state) if condition else state
+        return jax.lax.cond(condition, then, lambda s: s, state)
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return jnp.asarray(values, dtype=getattr(jnp, dtype))
+
+    def floating(self, x: Any) -> Any:
+        return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+    def value_and_grad(self, f: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+        return jax.value_and_grad(f)
+
+
+backend = JaxBackend(jnp)

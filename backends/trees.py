@@ -1,0 +1,64 @@
+"""Trees of arrays: optree's, and JAX's own node types where JAX is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optree
+
+from optcore.backends import of
+
+__all__ = ["flatten", "flatten_like"]
+
+Rebuild = Callable[[Sequence[Any]], Any]
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def flatten(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
+    """The leaves of a tree, their paths as ``"encoder/0/weight"``, and the way back.
+
+    None is a leaf. Raises TypeError for a leaf that is no known array, with its path and type.
+    """
+    paths, leaves, spec = optree.tree_flatten_with_path(tree, none_is_leaf=True)
+    names = ["/".join(map(str, path)) for path in paths]
+
+    def rebuild(new: Sequence[Any]) -> Any:
+        return optree.tree_unflatten(spec, new)
+
+    if any(x is not None and not _is_array(x) for x in leaves) and "jax" in sys.modules:
+        leaves, names, rebuild = _jax(tree)
+    for name, x in zip(names, leaves, strict=True):
+        if x is not None and not _is_array(x):
+            raise TypeError(
+                f"optcore: the leaf at {name or 'the root'!r} is of type {type(x).__name__}; "
+                "every leaf must be an array of NumPy, PyTorch, JAX or CuPy"
+            )
+        if x is not None:
+            of(x)
+    return leaves, names, rebuild
+
+
+def _jax(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
+    """JAX knows nodes that optree does not: flax, nnx, equinox modules."""
+    jax = sys.modules["jax"]
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: x is None)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in pairs]
+    return [leaf for _, leaf in pairs], names, treedef.unflatten
+
+
+def flatten_like(who: str, tree: Any, names: Sequence[str]) -> list[Any]:
+    """The leaves of a tree that must have the given paths; ValueError names what differs."""
+    leaves, found, _ = flatten(tree)
+    if list(names) != found:
+        extra, lacking = sorted(set(found) - set(names)), sorted(set(names) - set(found))
+        what = [f"{lacking[0]!r} is missing"] * bool(lacking) + [f"{extra[0]!r} is unknown"] * bool(extra)
+        raise ValueError(
+            f"{who}: {len(found)} gradients for {len(names)} parameters: {' and '.join(what) or 'another order'}; "
+            "give the gradients as a tree of the parameters' structure, with None where there is none"
+        )
+    return leaves

@@ -1,0 +1,42 @@
+"""optcore: every update rule written once, native everywhere.
+
+``optcore.<rule>`` is a rule (``optcore.adam``), ``optcore.<combinator>`` a rule that takes rules
+(``optcore.cautious``); both are found in ``optcore/rules/``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optcore.compose import chain
+from optcore.recipe import Recipe
+
+__all__ = ["Recipe", "chain"]
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Look a rule, clipping law or combinator up by name."""
+        import importlib
+
+        from optcore import registry
+
+        if name in {"adapters", "backends", "clipping", "rules", "schedules", "testing"}:
+            return importlib.import_module(f"optcore.{name}")
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return registry.find(name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from None
+
+    def __dir__() -> list[str]:
+        from optcore import registry
+
+        known = {**registry.rules(), **registry.clipping(), **registry.combinators()}
+        return [*globals(), "adapters", "backends", "clipping", "rules", "schedules", "testing", *known]

@@ -1,0 +1,45 @@
+"""Norms that neither overflow nor underflow, over a leaf or over the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from optcore.typing import Namespace
+
+__all__ = ["global_norm", "norm", "root", "squares"]
+
+# Blue's three sums: squares of elements above 2^50, between, and below 2^-50, each scaled so that
+# neither they nor the sum of 2^27 of them leave float32. Powers of two: scaling rounds nothing.
+LARGE, SMALL = 2.0**50, 2.0**-50
+DOWN, UP = 2.0**-80, 2.0**100
+
+
+def squares(xp: Namespace, x: Any) -> tuple[Any, Any, Any]:
+    """The sums of squares of the large, middle and small elements, each at its own scale."""
+    size = xp.abs(x)
+    large, small = size > LARGE, size < SMALL
+    zero = xp.zeros_like(size)
+    top = xp.where(large, size * DOWN, zero)
+    low = xp.where(small, size * UP, zero)
+    middle = xp.where(large, zero, xp.where(small, zero, size))  # a NaN stays here
+    return xp.sum(top * top), xp.sum(middle * middle), xp.sum(low * low)
+
+
+def root(xp: Namespace, large: Any, middle: Any, small: Any) -> Any:
+    """The Euclidean norm from the three sums; 0 for zeros, inf and NaN where an element is."""
+    top = xp.sqrt(large + middle * DOWN * DOWN) * (1.0 / DOWN)
+    usual = xp.sqrt(middle + small * (1.0 / UP) * (1.0 / UP))
+    low = xp.sqrt(small) * (1.0 / UP)
+    return xp.where(large > 0, top, xp.where(middle > 0, usual, xp.where(small >= 0, low, middle + small)))
+
+
+def norm(xp: Namespace, x: Any) -> Any:
+    """The Euclidean norm of one array, in its unit."""
+    return root(xp, *squares(xp, x))
+
+
+def global_norm(xp: Namespace, x: Any) -> Generator[Any, Any, Any]:
+    """The Euclidean norm over all leaves, in one round of totals: ``n = yield from global_norm(xp, g)``."""
+    large, middle, small = yield squares(xp, x)
+    return root(xp, large, middle, small)

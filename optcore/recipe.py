@@ -1,0 +1,236 @@
+"""An optimizer as plain data, which every adapter turns into its framework's native object."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from optcore import registry
+from optcore.compose import Chain, Combined, chain
+from optcore.hyper import unknown
+from optcore.rule import Primitive, Rule
+from optcore.schedule import Schedule
+from optcore.typing import Layout
+
+__all__ = ["Recipe"]
+
+FORMAT = 1
+"""The version of the JSON form; a reader refuses what it does not know."""
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Recipe:
+    """A rule or chain with everything that a training run must repeat; frozen, compared by value.
+
+    Parameters
+    ----------
+    rule
+        A rule, bound or not, or its name.
+    clip
+        Clipping laws, applied to the gradient before the rule in this order.
+    no_decay
+        Regular expressions; a leaf whose path matches one of them is not decayed.
+    layout
+        Which axis of a matrix is the output, for rules that tell axes apart; None takes the
+        framework's own. Regular expressions may be given their own: ``{"embed": "in_out"}``.
+    accumulate
+        The number of micro-steps whose mean gradient makes one update.
+    average
+        The decay of a moving average of the parameters, kept beside them; None keeps none.
+    on_nonfinite
+        ``"propagate"`` as the law has it, or ``"skip"`` to leave everything unchanged by a step
+        with a NaN or infinite gradient anywhere.
+    state_dtype
+        ``"compute"`` keeps the state of float16 and bfloat16 leaves in float32; ``"param"`` in the
+        leaf's dtype.
+    **hyper
+        Hyper-parameters of the rule, with ``lr``, ``weight_decay`` and ``decay`` (where it enters).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown rule or hyper-parameter, with the nearest names, and for values out of range.
+    """
+
+    rule: Rule
+    no_decay: tuple[str, ...] = ()
+    layout: Layout | Mapping[str, Layout] | None = None
+    accumulate: int = 1
+    average: float | None = None
+    on_nonfinite: Literal["propagate", "skip"] = "propagate"
+    state_dtype: Literal["compute", "param"] = "compute"
+
+    def __init__(
+        self,
+        rule: Rule | str,
+        *,
+        clip: Rule | list[Rule] | tuple[Rule, ...] = (),
+        no_decay: tuple[str, ...] | list[str] = (),
+        layout: Layout | Mapping[str, Layout] | None = None,
+        accumulate: int = 1,
+        average: float | None = None,
+        on_nonfinite: Literal["propagate", "skip"] = "propagate",
+        state_dtype: Literal["compute", "param"] = "compute",
+        **hyper: Any,
+    ) -> None:
+        if isinstance(rule, str):
+            rule = registry.find(rule)
+        if not isinstance(rule, Rule):
+            raise TypeError(f"Recipe: rule={rule!r} is of type {type(rule).__name__}; give a rule or its name")
+        clips = (clip,) if isinstance(clip, Rule) else tuple(clip)
+        rule = chain(*clips, rule.bind(**hyper)) if clips else rule.bind(**hyper)
+        rule.complete()
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put("rule", rule)
+        put("no_decay", tuple(_regex("no_decay", pattern) for pattern in no_decay))
+        put("layout", _layout(layout))
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ValueError(f"Recipe: accumulate={accumulate!r} is no count; give a whole number of at least 1")
+        put("accumulate", accumulate)
+        if average is not None and not 0 <= average < 1:
+            raise ValueError(f"Recipe: average={average!r} is out of range; give None or a number in [0, 1)")
+        put("average", average)
+        put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
+        put("state_dtype", _choice("state_dtype", state_dtype, ("compute", "param")))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every hyper-parameter: numbers, switches and schedules."""
+        return self.rule.values()
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The same recipe with other options or hyper-parameters."""
+        options = {name: getattr(self, name) for name in OPTIONS}
+        options |= {name: changes.pop(name) for name in tuple(changes) if name in OPTIONS}
+        return Recipe(changes.pop("rule", self.rule), **options, **changes)
+
+    def decays(self, path: str) -> bool:
+        """Whether the leaf at this path is decayed."""
+        return not any(re.search(pattern, path) for pattern in self.no_decay)
+
+    def layout_of(self, path: str, native: Layout) -> Layout:
+        """The layout of the leaf at this path, where the framework's own is ``native``."""
+        if isinstance(self.layout, Mapping):
+            return next((v for k, v in self.layout.items() if re.search(k, path)), native)
+        return self.layout or native
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The recipe as JSON text; ``from_json`` gives an equal recipe."""
+        options = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name in OPTIONS and getattr(self, f.name) != f.default
+        }
+        return json.dumps({"optcore": FORMAT, "rule": _plain(self.rule), **options}, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str, *, rules: Mapping[str, Any] | None = None) -> Recipe:
+        """Read what :meth:`to_json` wrote.
+
+        ``rules`` names rules, combinators and schedules of your own. Raises ValueError for text that is
+        no recipe, and the constructor's errors for its contents.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"Recipe: the text is no JSON, {error}; give what to_json wrote") from None
+        if not isinstance(data, dict) or data.pop("optcore", None) != FORMAT or "rule" not in data:
+            raise ValueError(f'Recipe: no recipe of format {FORMAT}; the text must hold "optcore": {FORMAT} and "rule"')
+        known = {"rule", *OPTIONS}
+        for name in data:
+            if name not in known:
+                raise ValueError(unknown("Recipe", "entry", name, known))
+        return cls(_rule(data.pop("rule"), rules or {}), **data)
+
+    def __hash__(self) -> int:
+        layout = tuple(self.layout.items()) if isinstance(self.layout, Mapping) else self.layout
+        return hash((self.rule, self.no_decay, layout, self.accumulate, self.average))
+
+    def __repr__(self) -> str:
+        options = "".join(
+            f", {f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.name in OPTIONS and getattr(self, f.name) != f.default
+        )
+        return f"Recipe({self.rule!r}{options})"
+
+
+OPTIONS = ("no_decay", "layout", "accumulate", "average", "on_nonfinite", "state_dtype")
+
+
+def _regex(name: str, pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"Recipe: {name} holds {pattern!r}, no regular expression: {error}") from None
+    return pattern
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise ValueError(f"Recipe: {name}={value!r} is no choice; give {' or '.join(map(repr, choices))}")
+    return value
+
+
+def _layout(layout: Any) -> Any:
+    if layout is None:
+        return None
+    if isinstance(layout, Mapping):
+        return {_regex("layout", k): _layout(v) for k, v in layout.items()}
+    return _choice("layout", layout, ("out_in", "in_out"))
+
+
+def _plain(value: Any) -> Any:
+    """Rules and schedules as dictionaries, numbers and tables as they are."""
+    if isinstance(value, Primitive):
+        return {"name": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
+    if isinstance(value, Chain):
+        return {"chain": [_plain(p) for p in value.parts], **{k: _plain(v) for k, v in value.bound.items()}}
+    if isinstance(value, Combined):
+        of = [_plain(part) for part in value.parts]
+        return {"name": value.name, "of": of, **{k: _plain(v) for k, v in value.bound.items()}}
+    if isinstance(value, Schedule):
+        return {"schedule": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"Recipe: {value!r} of type {type(value).__name__} has no JSON form; give a number or a schedule")
+
+
+def _rule(data: Any, own: Mapping[str, Any]) -> Rule:
+    if isinstance(data, str):
+        data = {"name": data}
+    if not isinstance(data, dict) or not ("name" in data) ^ ("chain" in data):
+        raise ValueError(f'Recipe: {data!r} is no rule; give {{"name": ...}} or {{"chain": [...]}}')
+    data = dict(data)
+    if "chain" in data:
+        links = [_rule(link, own) for link in data.pop("chain")]
+        return chain(*links).bind(**_numbers(data, own))
+    name, of = data.pop("name"), data.pop("of", None)
+    found = own[name] if name in own else registry.find(name)
+    if of is not None:
+        return found(*(_rule(part, own) for part in of), **_numbers(data, own))  # type: ignore[no-any-return]
+    if not isinstance(found, Rule):
+        raise ValueError(f'Recipe: {name} takes rules; give them as "of": [...]')
+    return found.bind(**_numbers(data, own))
+
+
+def _numbers(data: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value, own) for name, value in data.items()}
+
+
+def _number(value: Any, own: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        data = dict(value)
+        name = data.pop("schedule", None)
+        known = {**registry.schedules(), **{k: v for k, v in own.items() if isinstance(v, Schedule)}}
+        if name not in known:
+            raise ValueError(unknown("Recipe", "schedule", str(name), known))
+        return known[name](**_numbers(data, own))
+    return value
+
+

@@ -1,0 +1,349 @@
+"""The one concept: a rule maps a gradient to a direction on one array.
+
+A law is written as the paper's equations and decorated with :func:`rule`. Everything else (eager
+and compiled execution, native optimizer objects, documentation, proofs) is derived from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import GeneratorType, MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from optcore.effects import Due
+from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
+from optcore.typing import SHARED, Namespace, NonNegative, Unit
+
+__all__ = ["DecayPlace", "Field", "Law", "NoState", "Primitive", "Rule", "rule"]
+
+DecayPlace: TypeAlias = Literal["coupled", "with", "before", "after", "proximal"]
+Owned: TypeAlias = Literal["lr", "decay", "p"]
+Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
+"""A law in execution: yields requests, receives answers, returns (d, new state)."""
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _template(*, lr: NonNegative = 1.0, weight_decay: NonNegative = 0.0, decay: DecayPlace = "with") -> None:
+    """The keywords of the leaf template, which applies learning rate and decay around every rule."""
+
+
+TEMPLATE = keywords_of(_template)
+
+
+class NoState(NamedTuple):
+    """The state of a rule that remembers nothing."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a rule's state."""
+
+    name: str
+    shared: bool
+    unit: Unit | None
+    doc: str
+
+
+class Rule(ABC):
+    """A law with bound hyper-parameters; immutable, compared by value.
+
+    Called with keywords only it binds them; called with arrays it takes one step::
+
+        s = optcore.lion.init(p)
+        p, s = optcore.lion(p, g, s, t=1, lr=1e-4, weight_decay=0.1)
+    """
+
+    name: str
+    doc: str
+    owns: frozenset[str]
+    kind: Literal["elementwise", "leafwise"]
+    axes: bool
+    ndim: int | None
+    fields: tuple[Field, ...]
+    hypers: Mapping[str, Hyper]
+    template: Mapping[str, Any]
+
+    # What differs between a law, a chain and a combinator.
+
+    @abstractmethod
+    def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
+        """Start the law on one leaf; ``values`` holds a number for every name in ``hypers``."""
+
+    @abstractmethod
+    def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
+        """The state before the first step, made from ``zeros_like`` and functions of p only."""
+
+    @abstractmethod
+    def unpack(self, state: Any) -> list[Any]:
+        """The state's arrays in the order of ``fields``; None where this leaf has no such array."""
+
+    @abstractmethod
+    def pack(self, arrays: Sequence[Any]) -> Any:
+        """The inverse of :meth:`unpack`."""
+
+    @abstractmethod
+    def bind(self, **hyper: Any) -> Rule:
+        """The same rule with these hyper-parameters; raises for unknown names and bad values."""
+
+    @abstractmethod
+    def values(self) -> dict[str, Any]:
+        """Every hyper-parameter with its bound value or default."""
+
+    @property
+    @abstractmethod
+    def key(self) -> tuple[Any, ...]:
+        """What two equal rules have in common, hashable while the bound values are."""
+
+    # What all have in common.
+
+    def __call__(self, *arrays: Any, t: Any = None, **hyper: Any) -> Any:
+        bound = self.bind(**hyper)
+        if not arrays:
+            return bound
+        if len(arrays) != 3 or t is None:
+            raise TypeError(f"{self.name}: give p, g, s and t=, as in {self.name}(p, g, s, t=1, lr=0.1)")
+        from optcore.backends import pure_step  # the entry from a law to where it runs
+
+        return pure_step(bound, *arrays, t)
+
+    def init(self, p: Any) -> Any:
+        """The state for parameter ``p`` before its first step."""
+        from optcore.backends import pure_init
+
+        return pure_init(self, p)
+
+    def complete(self) -> dict[str, Any]:
+        """:meth:`values`, after a check that every hyper-parameter without a default is given."""
+        values = self.values()
+        for name, value in values.items():
+            if value is REQUIRED:
+                raise TypeError(f"{self.name}: {name} has no default; give {self.hypers[name].range}")
+        return values
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.key == other.key  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+class Part:
+    """A function of a rule (its law, start or refresh) and the hyper-parameters it takes."""
+
+    __slots__ = ("fn", "names")
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        parameters = inspect.signature(fn).parameters.values()
+        self.fn = fn
+        self.names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def __call__(self, values: Mapping[str, Any], *arrays: Any) -> Any:
+        return self.fn(*arrays, **{name: values[name] for name in self.names})
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Work done every so many steps, before the law: ``fn(xp, p, g, s, t, **hyper) -> state``.
+
+    It is due at t = at, at + every, at + 2 every, ..., where ``every`` names a hyper-parameter;
+    ``first``, where given, stands in for ``fn`` at t = at.
+    """
+
+    fn: Callable[..., Any]
+    every: str
+    at: int = 1
+    first: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Primitive(Rule):
+    """A rule that is one law."""
+
+    name: str
+    title: str
+    doc: str
+    State: type
+    owns: frozenset[str]
+    kind: Literal["elementwise", "leafwise"]
+    axes: bool
+    ndim: int | None
+    law: Part
+    initial: Part | None
+    refresh: Refresh | None
+    refreshers: tuple[Part, ...]
+    fields: tuple[Field, ...]
+    hypers: Mapping[str, Hyper]
+    template: Mapping[str, Any]
+    conventions: Mapping[str, Mapping[str, Any]]
+    bound: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+    def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
+        if self.refresh:
+            first, later = self.refreshers
+            since = t - self.refresh.at
+            s = yield Due(since == 0, lambda s: first(values, xp, p, g, s, t), s)
+            due = (since > 0) & (since % values[self.refresh.every] == 0)
+            s = yield Due(due, lambda s: later(values, xp, p, g, s, t), s)
+        result = self.law(values, xp, p, g, s, t)
+        if isinstance(result, GeneratorType):
+            result = yield from result
+        return result  # type: ignore[no-any-return]
+
+    def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
+        if self.initial:
+            return self.initial(values, xp, p)
+        zero = xp.zeros_like(p)
+        return self.State(*(xp.sum(zero) if f.shared else xp.zeros_like(p) for f in self.fields))
+
+    def unpack(self, state: Any) -> list[Any]:
+        return list(state)
+
+    def pack(self, arrays: Sequence[Any]) -> Any:
+        return self.State(*arrays)
+
+    def bind(self, *, like: str | None = None, **hyper: Any) -> Primitive:
+        if like is not None and like not in self.conventions:
+            raise ValueError(unknown(self.name, "convention like=", like, self.conventions))
+        convention = self.conventions[like] if like else {}
+        checked = check_all(self.name, self.hypers, {**convention, **self.bound, **hyper})
+        return replace(self, bound=MappingProxyType(checked))
+
+    def variant(self, name: str, doc: str, *, title: str | None = None, **defaults: Any) -> Primitive:
+        """The same law under another name, with other defaults: AdamW is Adam with a decay."""
+        checked = check_all(name, self.hypers, defaults)
+        hypers = {k: replace(h, default=checked.get(k, h.default)) for k, h in self.hypers.items()}
+        template = {**self.template, **{k: checked[k] for k in TEMPLATE if k in checked}}
+        conventions = {k: {**v, **{n: d for n, d in checked.items() if n not in TEMPLATE}} for k, v in self.conventions.items()}
+        return replace(
+            self,
+            name=name,
+            title=title or _title(name),
+            doc=doc,
+            hypers=MappingProxyType(hypers),
+            template=template,
+            conventions=conventions,
+        )
+
+    def values(self) -> dict[str, Any]:
+        return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.name, self.law.fn, tuple(sorted(self.bound.items())))
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.bound.items())})"
+
+
+def rule(
+    State: type = NoState,
+    *,
+    owns: Owned | None = None,
+    kind: Literal["elementwise", "leafwise"] = "elementwise",
+    axes: bool = False,
+    ndim: int | None = None,
+    init: Callable[..., Any] | None = None,
+    refresh: Refresh | tuple[Callable[..., Any], str] | None = None,
+    lr: float | None = None,
+    decay: DecayPlace | None = None,
+    like: Mapping[str, Mapping[str, Any]] = EMPTY,
+    title: str | None = None,
+) -> Callable[[Callable[..., Any]], Primitive]:
+    """Turn a law ``(xp, p, g, s, t, *, hyper...) -> (d, s)`` into a rule.
+
+    Parameters
+    ----------
+    State
+        NamedTuple of arrays. A field's ``#:`` comment gives its meaning and ``unit [g^2]``; a field
+        annotated ``Shared`` is one 0-d value for the whole tree.
+    owns
+        What d contains beyond a direction: ``"lr"`` makes d the displacement, ``"decay"`` puts the decay
+        into it (and the learning rate, where the law takes ``lr``), ``"p"`` makes d the new parameter.
+    kind
+        ``"elementwise"`` laws may run on any partition of memory; ``"leafwise"`` ones need the whole array.
+    axes
+        Whether the law tells axes apart (rows, columns, matrices); norms of the whole leaf do not.
+    ndim
+        The number of axes a leaf must have, where the law takes only such; other leaves are refused.
+    init
+        ``init(xp, p, *, hyper...) -> State``; by default every field starts at zero.
+    refresh
+        :class:`Refresh`, or ``(fn, "interval")`` for work that is due at t = 1, 1 + interval, ...
+    lr, decay
+        The source's default learning rate, and where decay enters by default.
+    like
+        The numbers and switches with which another library is met: ``{"keras": {"epsilon": 1e-7}}``.
+    title
+        The class name in PyTorch and Keras, where it is not the name in CamelCase.
+    """
+    if isinstance(refresh, tuple):
+        refresh = Refresh(*refresh)
+
+    def decorate(law: Callable[..., Any]) -> Primitive:
+        functions = [law, init, *((refresh.fn, refresh.first) if refresh else ())]
+        hypers = {**TEMPLATE, **keywords_of(*functions)}
+        template = {k: v for k, v in (("lr", lr), ("decay", decay)) if v is not None}
+        hypers |= {k: replace(hypers[k], default=v) for k, v in template.items()}
+        if "lr" in keywords_of(law):
+            template["lr"] = hypers["lr"].default
+        name = law.__name__
+        own = keywords_of(law)
+        owned = {"lr": "lr" in own or owns == "p", "decay": "weight_decay" in own, "p": owns == "p"}
+        said = {None: (), "lr": ("lr",), "decay": ("decay",), "p": ("lr", "p")}[owns]
+        if any(owned[part] is not (part in said) for part in owned if not (part == "lr" and owns == "decay")):
+            takes = " and ".join(k for k in ("lr", "weight_decay") if k in own) or "neither lr nor weight_decay"
+            raise TypeError(f"{name}: owns={owns!r} but the law takes {takes}; a law takes what it owns")
+        for library, convention in like.items():
+            check_all(f"{name}(like={library!r})", hypers, convention)
+        if owns == "p" and decay is None:
+            hypers["decay"] = replace(hypers["decay"], default="before")
+        return Primitive(
+            name=name,
+            title=title or _title(name),
+            doc=inspect.getdoc(law) or "",
+            State=State,
+            owns=frozenset(part for part, mine in owned.items() if mine),
+            kind=kind,
+            axes=axes,
+            ndim=ndim,
+            law=Part(law),
+            initial=Part(init) if init else None,
+            refresh=refresh,
+            refreshers=(Part(refresh.first or refresh.fn), Part(refresh.fn)) if refresh else (),
+            fields=fields_of(State),
+            hypers=MappingProxyType(hypers),
+            template=template,
+            conventions=like,
+        )
+
+    return decorate
+
+
+def _title(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def fields_of(State: type) -> tuple[Field, ...]:
+    """The fields of a state: which are shared, and what their ``#:`` comments say."""
+    hints = typing.get_type_hints(State, include_extras=True)
+    docs = _comments(State)
+    found = []
+    for name in State._fields:  # type: ignore[attr-defined]
+        text = docs.get(name, "")
+        unit = re.search(r"unit \[(.*?)\]", text)
+        shared = SHARED in getattr(hints[name], "__metadata__", ())
+        found.append(Field(name, shared, Unit.parse(unit[1]) if unit else None, text))
+    return tuple(found)
+
+
+def _comments(State: type) -> dict[str, str]:
+    try:
+        source = inspect.getsource(State)
+    except (OSError, TypeError):  # defined where no source is kept: a field then has no stated unit
+        return {}
+    return {m[1]: m[2].strip() for m in re.finditer(r"^\s+(\w+):[^#\n]*#:(.*)$", source, re.M)}

@@ -1,0 +1,99 @@
+"""Adafactor: a second moment of rows and columns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Ge
+
+from optcore.moments import ema, rms
+from optcore.rule import rule
+from optcore.scalars import on, power
+from optcore.typing import Array, Count, Namespace, NonNegative, Positive, Scalar, Unit
+
+Square = Annotated[float, Ge(0), Unit(g=2)]
+LIKE = {
+    "paper": {},
+    "keras": {"lr": 1e-3},
+    "torch": {"epsilon1": 0.0, "mean_floor": 2.0**-23, "floor": 2.0**-46},
+    "optax": {"lr": 1.0, "relative_step": False, "factored": "largest", "min_dim": 128},
+}
+
+
+class AdafactorState(NamedTuple):
+    rows: Array  #: EMA of the row means of g^2, 0-d where nothing is factored; unit [g^2]
+    columns: Array  #: EMA of the column means of g^2, 0-d where nothing is factored; unit [g^2]
+    v: Array  #: EMA of g^2, 0-d where it is factored; unit [g^2]
+
+
+def _axes(shape: tuple[int, ...], factored: str, min_dim: int) -> tuple[int, int] | None:
+    """The two axes whose means are kept, or None; the first is averaged away for ``columns``."""
+    if len(shape) < 2:
+        return None
+    order = sorted(range(len(shape)), key=lambda i: shape[i]) if factored == "largest" else range(len(shape))
+    row, column = list(order)[-2:]
+    return (row, column) if min(shape[row], shape[column]) >= min_dim else None
+
+
+def _start(
+    xp: Namespace, p: Array, *, factored: Literal["last", "largest"] = "last", min_dim: Count = 1
+) -> AdafactorState:
+    zero = xp.zeros_like(p)
+    axes = _axes(p.shape, factored, min_dim)
+    if axes is None:
+        return AdafactorState(xp.sum(zero), xp.sum(zero), zero)
+    return AdafactorState(xp.sum(zero, axis=axes[1]), xp.sum(zero, axis=axes[0]), xp.sum(zero))
+
+
+@rule(AdafactorState, kind="leafwise", axes=True, owns="lr", init=_start, like=LIKE)
+def adafactor(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    s: AdafactorState,
+    t: Scalar,
+    *,
+    lr: NonNegative = 1e-2,
+    beta2_decay: Positive = 0.8,
+    epsilon1: Square = 1e-30,
+    epsilon2: Annotated[float, Ge(0), Unit(p=1)] = 1e-3,
+    threshold: Positive = 1.0,
+    mean_floor: Square = 0.0,
+    floor: Square = 0.0,
+    relative_step: bool = True,
+    scale_parameter: bool = True,
+    factored: Literal["last", "largest"] = "last",
+    min_dim: Count = 1,
+) -> tuple[Array, AdafactorState]:
+    """``g / sqrt(V)`` cut to RMS ``threshold``, times ``max(epsilon2, RMS(p))`` and the relative step.
+
+    ``V = rows columns / mean(rows)`` over the two axes that ``factored`` names, the whole mean square where
+    there are fewer or one is shorter than ``min_dim``. The step is ``min(lr, 1/sqrt(t))``, or lr itself
+    without ``relative_step``. torch keeps V from zero by ``mean_floor`` and ``floor`` instead of ``epsilon1``.
+    Source: Shazeer & Stern 2018, alg. 4 to 6 and sec. 7.
+    """
+    beta2 = 1.0 - power(xp, t, -beta2_decay)
+    square = g * g + epsilon1
+    axes = _axes(g.shape, factored, min_dim)
+    if axes is None:
+        new = s._replace(v=ema(beta2, s.v, square))
+        v = new.v
+    else:
+        row, column = axes
+        rows = ema(beta2, s.rows, xp.mean(square, axis=column))
+        columns = ema(beta2, s.columns, xp.mean(square, axis=row))
+        new = AdafactorState(rows, columns, s.v)
+        at = row - (row > column)
+        share = rows / xp.maximum(xp.mean(rows, axis=at, keepdims=True), mean_floor)
+        v = _spread(xp, share, column) * _spread(xp, columns, row)
+    d = g / xp.sqrt(xp.maximum(v, floor))
+    d = d / xp.maximum(rms(xp, d) / threshold, 1.0)
+    if scale_parameter:
+        d = xp.maximum(rms(xp, p), epsilon2) * d
+    return (on(xp, lr, t).minimum(lr, power(xp, t, -0.5)) if relative_step else lr) * d, new
+
+
+def _spread(xp: Namespace, x: Array, axis: int) -> Array:
+    """The array with an axis of length 1 put in."""
+    shape = tuple(x.shape)
+    return xp.reshape(x, (*shape[:axis], 1, *shape[axis:]))

@@ -1,0 +1,28 @@
+"""The exponentiated gradient, for positive parameters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge
+
+from optcore.rule import NoState, rule
+from optcore.typing import Array, Namespace, Scalar, Unit
+
+
+@rule(owns="p")
+def exponentiated_gradient(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    s: NoState,
+    t: Scalar,
+    *,
+    lr: Annotated[float, Ge(0), Unit(g=-1)] = 1e-2,
+) -> tuple[Array, NoState]:
+    """``p exp(-lr g)``: mirror descent with the unnormalised relative entropy; signs of p never change.
+
+    The rule owns p: an increment would round positivity away. Source: Kivinen & Warmuth 1997, sec. 3 (EGU);
+    their learning rate is a matter of the problem, 0.01 is a modest start.
+    """
+    return p * xp.exp(-lr * g), s

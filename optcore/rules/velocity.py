@@ -1,0 +1,29 @@
+"""Heavy-ball momentum, velocity form: the learning rate goes into the buffer."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from annotated_types import Ge
+
+from optcore.rule import rule
+from optcore.typing import Array, Decay, Namespace, Scalar, Unit
+
+Rate = Annotated[float, Ge(0), Unit(g=-1, p=1)]
+
+
+class VelocityState(NamedTuple):
+    velocity: Array  #: displacement of the last step with its sign turned, zero at the start; unit [p]
+
+
+@rule(VelocityState, owns="lr")
+def velocity(
+    xp: Namespace, p: Array, g: Array, s: VelocityState, t: Scalar, *, lr: Rate = 0.01, beta: Decay = 0.9
+) -> tuple[Array, VelocityState]:
+    """``velocity = beta velocity + lr g``, which is the displacement.
+
+    A change of learning rate reaches only what is added from then on. Source: Sutskever et al. 2013,
+    eq. 1 and 2; keras.optimizers.SGD.
+    """
+    new = beta * s.velocity + lr * g
+    return new, VelocityState(new)

@@ -1,0 +1,71 @@
+"""Scalar mathematics: in float64 on the host for Python numbers, in the array's namespace otherwise.
+
+A law's numbers that depend on t and hyper-parameters only are worked out here, once a step, and
+not in the precision of the leaf: ``1 - beta**t`` formed in float32 loses four digits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from optcore.typing import Namespace, Scalar
+
+__all__ = ["Host", "bias_correction", "is_host", "on", "power", "select"]
+
+SMALLEST = 2.0**-126  # the smallest normal float32: a logarithm's argument is kept at or above it
+
+
+class Host:
+    """The scalar functions of a namespace, on Python floats."""
+
+    sqrt = staticmethod(math.sqrt)
+    cos = staticmethod(math.cos)
+    expm1 = staticmethod(math.expm1)
+    abs = staticmethod(abs)
+    maximum = staticmethod(max)
+    minimum = staticmethod(min)
+
+    @staticmethod
+    def exp(x: float) -> float:
+        return math.exp(x) if x < 709 else math.inf
+
+    @staticmethod
+    def log(x: float) -> float:
+        return math.log(x) if x else -math.inf
+
+    @staticmethod
+    def floor(x: float) -> float:
+        return float(math.floor(x))
+
+    @staticmethod
+    def where(condition: bool, x: Any, y: Any) -> Any:
+        return x if condition else y
+
+
+def is_host(*values: object) -> bool:
+    """Whether all values are Python numbers, so that arithmetic with them is exact to float64."""
+    return all(isinstance(v, int | float) for v in values)
+
+
+def on(xp: Namespace, *values: Scalar) -> Any:
+    """The namespace for scalar mathematics on these values: the host's, or ``xp``."""
+    return Host if is_host(*values) else xp
+
+
+def bias_correction(xp: Namespace, beta: Scalar, t: Scalar) -> Scalar:
+    """``1 - beta^t`` to a few units in the last place, for t = 1, 2, ... and beta in [0, 1)."""
+    log = Host.log(beta) if isinstance(beta, int | float) else xp.log(xp.maximum(beta, SMALLEST))
+    return -on(xp, log, t).expm1(t * log)  # type: ignore[no-any-return]
+
+
+def power(xp: Namespace, base: Scalar, exponent: Scalar) -> Scalar:
+    """``base ** exponent`` for base > 0, where either may be a traced 0-d array."""
+    if is_host(base, exponent) or not is_host(base):
+        return base**exponent  # type: ignore[no-any-return, operator]
+    return xp.exp(exponent * Host.log(base))  # type: ignore[no-any-return, arg-type]
+
+
+def select(xp: Namespace, condition: Any, x: Any, y: Any) -> Any:
+    """``x`` where the condition on t or a hyper-parameter holds, else ``y``; either may be an array."""
+    return (x if condition else y) if isinstance(condition, bool) else xp.where(condition, x, y)

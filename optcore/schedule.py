@@ -1,0 +1,159 @@
+"""Schedules: pure functions of the step, bound like rules, valid for any number or array.
+
+The argument ``e`` counts updates from 0: the first update uses ``schedule(0)``. A schedule is written
+once against a namespace and evaluated on the host in float64 for Python numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from optcore.hyper import REQUIRED, Hyper, Varying, keywords_of, unknown
+from optcore.rule import EMPTY, Part
+from optcore.scalars import Host, is_host
+from optcore.typing import Namespace, Scalar
+
+__all__ = ["Points", "Schedule", "ScheduleOr", "resolve", "schedule"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Varying):
+    """A law of the step. Called with keywords it binds; called with a step it gives the value.
+
+    >>> lr = optcore.schedules.cosine(peak=1e-3, steps=10_000)
+    >>> lr(5_000)
+    0.0005
+    """
+
+    name: str
+    doc: str
+    law: Part
+    hypers: Mapping[str, Hyper]
+    guard: Callable[..., None] | None
+    bound: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+    def __call__(self, *step: Any, **hyper: Any) -> Any:  # type: ignore[override]
+        bound = self.bind(**hyper) if hyper else self
+        if not step:
+            return bound
+        (e,) = step
+        missing = [k for k, v in bound.values().items() if v is REQUIRED]
+        if missing:
+            raise TypeError(f"{self.name}: {missing[0]} is not given; bind it, as in {self.name}({missing[0]}=...)")
+        if is_host(e):
+            return bound.at(Host, e)
+        from optcore.backends import of  # a step that is an array is evaluated where it lives
+
+        backend = of(e)
+        return bound.at(backend.xp, backend.floating(e))
+
+    def at(self, xp: Any, e: Scalar) -> Any:
+        """The value at step ``e``, computed in the given namespace."""
+        return self.law(self.values(), xp, e)
+
+    def bind(self, **hyper: Any) -> Schedule:
+        bound = dict(self.bound)
+        for name, value in hyper.items():
+            if name not in self.hypers:
+                raise TypeError(unknown(self.name, "parameter", name, self.hypers))
+            bound[name] = self.hypers[name].check(self.name, value)
+        new = replace(self, bound=MappingProxyType(bound))
+        if self.guard and REQUIRED not in new.values().values():
+            self.guard(**new.values())
+        return new
+
+    def values(self) -> dict[str, Any]:
+        return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.name, self.law.fn, tuple(sorted(self.bound.items())))
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.bound.items())})"
+
+
+ScheduleOr: TypeAlias = Schedule | float
+"""A schedule, or a number that stands for a constant one."""
+Points: TypeAlias = tuple[tuple[int, float], ...]
+"""Pairs (step, value) in increasing order of step."""
+
+
+class NestedHyper(Hyper):
+    """A parameter that is itself a schedule."""
+
+    @property
+    def static(self) -> bool:
+        return False
+
+    @property
+    def range(self) -> str:
+        return "a schedule or a number"
+
+    def check(self, owner: str, value: Any) -> Any:
+        if isinstance(value, Schedule):
+            value(0)  # raises where a parameter of it is missing
+            return value
+        return super().check(owner, value)
+
+
+class PointsHyper(Hyper):
+    """A parameter that is a table of (step, value) pairs."""
+
+    @property
+    def range(self) -> str:
+        return "pairs (step, value) with whole steps in increasing order, as ((100, 0.1), (200, 0.01))"
+
+    def check(self, owner: str, value: Any) -> Any:
+        try:
+            points = tuple((int(step), float(x)) for step, x in dict(value).items())
+        except (TypeError, ValueError):
+            raise TypeError(f"{owner}: {self.name}={value!r} is no table; give {self.range}") from None
+        steps = [step for step, _ in points]
+        if not points or steps[0] < 0 or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
+            raise ValueError(f"{owner}: {self.name}={value!r} is out of order or empty; give {self.range}")
+        if any(x != x for _, x in points):
+            raise ValueError(f"{owner}: {self.name}={value!r} holds a NaN; give numbers")
+        return points
+
+
+def schedule(*, guard: Callable[..., None] | None = None) -> Callable[[Callable[..., Any]], Schedule]:
+    """Turn a law ``(xp, e, *, parameter...) -> value`` into a schedule.
+
+    ``guard`` receives all parameters once they are bound and raises ValueError where they do not fit
+    together.
+    """
+
+    def decorate(law: Callable[..., Any]) -> Schedule:
+        signature = inspect.signature(law)
+        hints = typing.get_type_hints(law)
+        special: dict[str, Hyper] = {}
+        for name, p in signature.parameters.items():
+            for hint, kind in ((ScheduleOr, NestedHyper), (Points, PointsHyper)):
+                if hints.get(name) == hint:
+                    special[name] = kind(name, p.default, (float,))
+        plain = keywords_of(law, skip=special)
+        order = [name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]
+        hypers = {name: special.get(name) or plain[name] for name in order}
+        doc = inspect.getdoc(law) or ""
+        return Schedule(law.__name__, doc, Part(law), MappingProxyType(hypers), guard)
+
+    return decorate
+
+
+def resolve(value: Any, xp: Namespace, e: Scalar) -> Any:
+    """The number that a hyper-parameter has at step ``e``: its own, or its schedule's."""
+    if not isinstance(value, Schedule):
+        return value
+    return value.at(Host if is_host(e) else xp, e)

@@ -1,0 +1,153 @@
+"""The vocabulary of a law: arrays, the namespace it may use, and numbers with bounds and units.
+
+Units are powers of the gradient's unit ``[g]`` and the parameter's unit ``[p]``: Adam's epsilon
+is added to a root of ``g * g``, so it is in ``[g]``. They are declared where a number is declared
+and proven by the scale law of :mod:`optcore.testing`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from annotated_types import Ge, Gt, Le, Lt
+
+__all__ = [
+    "Array",
+    "Count",
+    "Decay",
+    "Epsilon",
+    "Layout",
+    "Namespace",
+    "NonNegative",
+    "Positive",
+    "Scalar",
+    "Shared",
+    "Unit",
+    "UnitInterval",
+]
+
+
+@runtime_checkable
+class Array(Protocol):
+    """What a law may do with an array: operators, ``shape``, ``ndim`` and slicing, nothing else."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    def __getitem__(self, key: Any, /) -> Array: ...
+    def __neg__(self) -> Array: ...
+    def __add__(self, other: Any, /) -> Array: ...
+    def __radd__(self, other: Any, /) -> Array: ...
+    def __sub__(self, other: Any, /) -> Array: ...
+    def __rsub__(self, other: Any, /) -> Array: ...
+    def __mul__(self, other: Any, /) -> Array: ...
+    def __rmul__(self, other: Any, /) -> Array: ...
+    def __truediv__(self, other: Any, /) -> Array: ...
+    def __rtruediv__(self, other: Any, /) -> Array: ...
+    def __pow__(self, other: Any, /) -> Array: ...
+    def __matmul__(self, other: Any, /) -> Array: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __ge__(self, other: Any, /) -> Any: ...
+
+
+Scalar: TypeAlias = float | Array
+"""A Python number, or a 0-d array that may be traced."""
+
+
+class Linalg(Protocol):
+    """The matrix functions of a law; each is a step that the proof checks by its residual."""
+
+    def eigh(self, x: Array, /) -> tuple[Array, Array]: ...
+    def qr(self, x: Array, /) -> tuple[Array, Array]: ...
+    def svd(self, x: Array, /, *, full_matrices: bool = True) -> tuple[Array, Array, Array]: ...
+
+
+class Namespace(Protocol):
+    """The functions a law may call: a subset of the Python Array API standard.
+
+    Reductions take ``axis`` and ``keepdims``; without an axis they give a 0-d array.
+    """
+
+    linalg: Linalg
+
+    def abs(self, x: Array, /) -> Array: ...
+    def sign(self, x: Array, /) -> Array: ...
+    def sqrt(self, x: Any, /) -> Any: ...
+    def exp(self, x: Any, /) -> Any: ...
+    def log(self, x: Any, /) -> Any: ...
+    def expm1(self, x: Any, /) -> Any: ...
+    def cos(self, x: Any, /) -> Any: ...
+    def floor(self, x: Any, /) -> Any: ...
+    def maximum(self, x: Any, y: Any, /) -> Any: ...
+    def minimum(self, x: Any, y: Any, /) -> Any: ...
+    def where(self, condition: Any, x: Any, y: Any, /) -> Any: ...
+    def isfinite(self, x: Array, /) -> Array: ...
+    def zeros_like(self, x: Array, /) -> Array: ...
+    def ones_like(self, x: Array, /) -> Array: ...
+    def sum(self, x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array: ...
+    def mean(self, x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array: ...
+    def max(self, x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array: ...
+    def all(self, x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array: ...
+    def matmul(self, x: Array, y: Array, /) -> Array: ...
+    def matrix_transpose(self, x: Array, /) -> Array: ...
+    def permute_dims(self, x: Array, /, axes: tuple[int, ...]) -> Array: ...
+    def reshape(self, x: Array, /, shape: tuple[int, ...]) -> Array: ...
+    def flip(self, x: Array, /, *, axis: int) -> Array: ...
+    def argsort(self, x: Array, /, *, descending: bool = False) -> Array: ...
+    def take(self, x: Array, indices: Array, /, *, axis: int) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A dimension ``[g^a p^b]``; ``Unit(g=1)`` is the gradient's unit, ``Unit()`` a pure number."""
+
+    g: Fraction | int = 0
+    p: Fraction | int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """Read ``"g^2"``, ``"p g"``, ``"p/g"``, ``"1/g"`` or ``"1"``; raise ValueError otherwise."""
+        powers = {"g": Fraction(0), "p": Fraction(0)}
+        numerator, _, denominator = text.replace("*", " ").partition("/")
+        for part, side in ((numerator, 1), (denominator, -1)):
+            for factor in part.split():
+                found = re.fullmatch(r"([gp])(?:\^(-?\d+(?:\.5)?))?", factor)
+                if found:
+                    powers[found[1]] += side * Fraction(found[2] or 1)
+                elif factor != "1":
+                    raise ValueError(f"unit [{text}]: {factor!r} is no power of g or p, as in g^2 or p/g")
+        return cls(**powers)
+
+    def __str__(self) -> str:
+        factors = [n if e == 1 else f"{n}^{e}" for n, e in (("g", self.g), ("p", self.p)) if e]
+        return f"[{' '.join(factors) or '1'}]"
+
+
+class _Shared:
+    """The mark of a state field that is one 0-d value for the whole tree."""
+
+    def __repr__(self) -> str:
+        return "Shared"
+
+
+SHARED = _Shared()
+Shared: TypeAlias = Annotated[Array, SHARED]
+"""One 0-d value for the whole tree, computed from totals, scalars and old shared fields only."""
+
+Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+"""The weight of the past in a moving average: 0 forgets at once, values near 1 remember."""
+Positive: TypeAlias = Annotated[float, Gt(0)]
+NonNegative: TypeAlias = Annotated[float, Ge(0)]
+UnitInterval: TypeAlias = Annotated[float, Ge(0), Le(1)]
+Epsilon: TypeAlias = Annotated[float, Ge(0), Unit(g=1)]
+"""A stabiliser next to a root of the second moment, in [g]."""
+Count: TypeAlias = Annotated[int, Ge(1)]
+"""A static whole number, at least 1."""
+Layout: TypeAlias = Literal["out_in", "in_out"]
+"""Which axis of a matrix is the output: the first (torch) or the last (JAX, Keras)."""
