@@ -84,14 +84,8 @@ def pure_step(rule: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
 
     backend = check(rule.name, [p], [g], [rule.name])
     values = laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
-    fields = rule.unpack(s)
-    shared = [x for x, f in zip(fields, rule.fields, strict=True) if f.shared]
-    local = rule.pack([None if f.shared else x for x, f in zip(fields, rule.fields, strict=True)])
-    (moved,), shared = advance(rule, backend, [Leaf(p, g, local, t, values)], shared)
-    new = iter(shared)
-    arrays = [
-        next(new) if f.shared else x for x, f in zip(rule.unpack(moved.state), rule.fields, strict=True)
-    ]
+    shared = [x for x, f in zip(rule.unpack(s), rule.fields, strict=True) if f.shared]
+    ((moved, arrays),), _ = advance(rule, backend, [Leaf(p, g, s, t, values)], shared)
     return moved.p, rule.pack(arrays)
 
 

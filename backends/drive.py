@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from optcore import leaf as template
 from optcore.backends import of
@@ -28,13 +28,11 @@ class Leaf:
     values: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Moved:
-    """What a step made of a leaf: the new parameter, the displacement to add, the new state."""
+class Moved(NamedTuple):
+    """Where a step brought a leaf: the new parameter, and the displacement that leads there."""
 
     p: Any
     step: Any
-    state: Any
 
 
 def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence[str]) -> Backend:
@@ -112,8 +110,8 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> An
 
 def advance(
     rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]
-) -> tuple[list[Moved], list[Any]]:
-    """Move every leaf by one step; returns them in order, with the new shared fields."""
+) -> tuple[list[tuple[Moved, list[Any]]], list[Any]]:
+    """Move every leaf by one step: where each came to with its state's arrays, and the new shared fields."""
     laws, dtypes = [], []
     for leaf in leaves:
         dtype = backend.dtype(leaf.p)
@@ -125,23 +123,24 @@ def advance(
             backend.scalar(next(common), p) if f.shared else x if x is None else backend.cast(x, COMPUTE[dtype])
             for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True)
         ]
-        values = {
-            name: backend.scalar(v, p) if hasattr(v, "shape") else v for name, v in leaf.values.items()
-        }
+        values = {name: v if is_static(v) else backend.scalar(v, p) for name, v in leaf.values.items()}
         t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
         laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
-    results = lockstep(laws, backend)
-    moved: list[Moved] = []
-    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, results, strict=True):
-        arrays = rule.unpack(state)
-        if not moved:
-            shared = [x for f, x in zip(rule.fields, arrays, strict=True) if f.shared]
-        local = rule.pack([None if f.shared else x for f, x in zip(rule.fields, arrays, strict=True)])
+    done: list[tuple[Moved, list[Any]]] = []
+    for dtype, ((p, step), state) in zip(dtypes, lockstep(laws, backend), strict=True):
         if dtype.startswith("complex"):
-            moved.append(Moved(backend.unpair(p, dtype), backend.unpair(step, dtype), local))
+            moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
         else:
-            moved.append(Moved(backend.cast(p, dtype), step, local))
-    return moved, list(shared)
+            moved = Moved(backend.cast(p, dtype), step)
+        done.append((moved, rule.unpack(state)))
+    if done:
+        shared = [x for f, x in zip(rule.fields, done[0][1], strict=True) if f.shared]
+    return done, list(shared)
+
+
+def is_static(value: Any) -> bool:
+    """Whether a hyper-parameter is a Python number or switch, and no array."""
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def lockstep(laws: Sequence[Law], backend: Backend) -> list[Any]:

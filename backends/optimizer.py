@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import optree
 
 from optcore import leaf as template
 from optcore.backends.base import Backend
-from optcore.backends.drive import Leaf, advance, check, fits, laid_out, numbers, start
+from optcore.backends.drive import Leaf, Moved, advance, check, fits, laid_out, numbers, start
 from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.scalars import is_host
 
-__all__ = ["Optimizer", "OptimizerState"]
+__all__ = ["Optimizer", "OptimizerState", "advance_all", "begin"]
 
 
 class OptimizerState(NamedTuple):
@@ -41,18 +44,8 @@ class Optimizer:
     def init(self, params: Any) -> OptimizerState:
         """The state before the first step; TypeError for a leaf that is no floating-point array."""
         leaves, paths, _ = flatten(params)
-        rule, recipe = self.recipe.rule, self.recipe
-        backend = check(f"Optimizer({rule.name})", leaves, [None] * len(leaves), paths)
-        states, shared = [], ()
-        for p, path in zip(leaves, paths, strict=True):
-            fits(rule, p, path)
-        for p, path in zip(leaves, paths, strict=True):
-            arrays = rule.unpack(start(rule, backend, p, self._values(recipe.rule.complete(), path, backend)))
-            shared = shared or tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
-            states.append(self._stored(arrays, p, backend))
-        gathered = tuple(backend.xp.zeros_like(p) for p in leaves) if recipe.accumulate > 1 else ()
-        average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
-        return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
+        backend = check(f"Optimizer({self.recipe.rule.name})", leaves, [None] * len(leaves), paths)
+        return begin(self.recipe, backend, leaves, paths)
 
     def update(self, params: Any, grads: Any, state: OptimizerState) -> tuple[Any, OptimizerState]:
         """One step: new parameters and new state.
@@ -64,85 +57,126 @@ class Optimizer:
         who = f"Optimizer({self.recipe.rule.name})"
         given = flatten_like(who, grads, paths)
         if len(state.leaves) != len(leaves):
-            raise ValueError(f"{who}: the state has {len(state.leaves)} leaves, the parameters {len(leaves)}")
+            raise ValueError(
+                f"{who}: the state has {len(state.leaves)} leaves, the parameters {len(leaves)}; "
+                "give the state that init made for these parameters"
+            )
         backend = check(who, leaves, given, paths)
         with backend.without_gradient():
-            new, state = self._gather(backend, leaves, given, paths, state)
-        return rebuild(new), state
+            moved, state = advance_all(self.recipe, backend, leaves, given, paths, state)
+        return rebuild([m.p for m in moved]), state
 
-    def _gather(
-        self, backend: Backend, params: list[Any], grads: list[Any], paths: list[str], state: OptimizerState
-    ) -> tuple[list[Any], OptimizerState]:
-        every = self.recipe.accumulate
-        if every == 1:
-            return self._step(backend, params, grads, paths, state)
-        micro = state.micro if is_host(state.micro) else backend.floating(state.micro)
-        acc = []
-        for old, g in zip(state.gathered, grads, strict=True):
-            n = micro if is_host(micro) else backend.scalar(micro, old)
-            acc.append(old if g is None else template.mean(old, g, n))
-        present = [None if g is None else a for g, a in zip(grads, acc, strict=True)]
-        waiting = state._replace(micro=state.micro + 1, gathered=tuple(acc))
 
-        def full(carry: tuple[list[Any], OptimizerState]) -> tuple[list[Any], OptimizerState]:
-            moved, after = self._step(backend, carry[0], present, paths, carry[1])
-            zeros = tuple(backend.xp.zeros_like(a) for a in acc)
-            return moved, after._replace(micro=after.micro * 0, gathered=zeros)
+def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequence[str]) -> OptimizerState:
+    """The state of a list of leaves before the first step."""
+    rule = recipe.rule
+    for p, path in zip(leaves, paths, strict=True):
+        fits(rule, p, path)
+    values, states, shared = rule.complete(), [], ()
+    for p, path in zip(leaves, paths, strict=True):
+        arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
+        shared = shared or tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
+        states.append(_stored(recipe, arrays, p, backend))
+    gathered = tuple(backend.xp.zeros_like(p) for p in leaves) if recipe.accumulate > 1 else ()
+    average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
+    return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
 
-        return backend.cond(waiting.micro >= every, full, (params, waiting))  # type: ignore[no-any-return]
 
-    def _step(
-        self, backend: Backend, params: list[Any], grads: list[Any], paths: list[str], state: OptimizerState
-    ) -> tuple[list[Any], OptimizerState]:
-        recipe, rule = self.recipe, self.recipe.rule
-        values = numbers(rule.complete(), backend, state.step)
-        run = [i for i, g in enumerate(grads) if g is not None]
-        jobs = [
-            Leaf(params[i], grads[i], state.leaves[i], state.counts[i] + 1, self._values(values, paths[i], backend))
-            for i in run
-        ]
-        moved, shared = advance(rule, backend, jobs, state.shared)
-        new, counts, leaves = list(params), list(state.counts), list(state.leaves)
-        for i, m in zip(run, moved, strict=True):
-            new[i], counts[i] = m.p, counts[i] + 1
-            leaves[i] = self._stored(rule.unpack(m.state), params[i], backend)
-        average = state.average
-        if recipe.average is not None:
-            average = tuple(self._average(backend, a, p, state.step) for a, p in zip(average, new, strict=True))
-        after = state._replace(
-            step=state.step + 1, shared=tuple(shared), counts=tuple(counts), leaves=tuple(leaves), average=average
+def advance_all(
+    recipe: Recipe,
+    backend: Backend,
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    paths: Sequence[str],
+    state: OptimizerState,
+    overrides: Sequence[Mapping[str, Any]] | None = None,
+) -> tuple[list[Moved], OptimizerState]:
+    """One step of a list of leaves; ``overrides`` exchanges the numbers of single leaves.
+
+    A leaf that does not move has the displacement None.
+    """
+
+    def step(carry: tuple[list[Moved], OptimizerState], grads: Sequence[Any]) -> tuple[list[Moved], OptimizerState]:
+        return _step(recipe, backend, [m.p for m in carry[0]], grads, paths, carry[1], overrides)
+
+    rest = [Moved(p, None) for p in params]
+    if recipe.accumulate == 1:
+        return step((rest, state), grads)
+    micro = state.micro if is_host(state.micro) else backend.floating(state.micro)
+    gathered = []
+    for old, g in zip(state.gathered, grads, strict=True):
+        n = micro if is_host(micro) else backend.scalar(micro, old)
+        gathered.append(old if g is None else template.mean(old, g, n))
+    mean = [None if g is None else a for g, a in zip(grads, gathered, strict=True)]
+    waiting = state._replace(micro=state.micro + 1, gathered=tuple(gathered))
+    rest = [Moved(p, None if g is None else backend.xp.zeros_like(p)) for p, g in zip(params, grads, strict=True)]
+
+    def full(carry: tuple[list[Moved], OptimizerState]) -> tuple[list[Moved], OptimizerState]:
+        moved, after = step(carry, mean)
+        zeros = tuple(backend.xp.zeros_like(a) for a in gathered)
+        moved = [Moved(m.p, None if m.step is None else backend.cast(m.step, backend.dtype(m.p))) for m in moved]
+        return moved, after._replace(micro=after.micro * 0, gathered=zeros)
+
+    return backend.cond(waiting.micro >= recipe.accumulate, full, (rest, waiting))  # type: ignore[no-any-return]
+
+
+def _step(
+    recipe: Recipe,
+    backend: Backend,
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    paths: Sequence[str],
+    state: OptimizerState,
+    overrides: Sequence[Mapping[str, Any]] | None,
+) -> tuple[list[Moved], OptimizerState]:
+    rule = recipe.rule
+    values = numbers(rule.complete(), backend, state.step)
+    run = [i for i, g in enumerate(grads) if g is not None]
+    jobs = []
+    for i in run:
+        mine = {**values, **overrides[i]} if overrides else values
+        mine = _of_leaf(recipe, mine, paths[i], backend)
+        jobs.append(Leaf(params[i], grads[i], state.leaves[i], state.counts[i] + 1, mine))
+    done, shared = advance(rule, backend, jobs, state.shared)
+    moved, counts, leaves = [Moved(p, None) for p in params], list(state.counts), list(state.leaves)
+    for i, (at, arrays) in zip(run, done, strict=True):
+        moved[i], counts[i] = at, counts[i] + 1
+        leaves[i] = _stored(recipe, arrays, params[i], backend)
+    average = state.average
+    if recipe.average is not None:
+        average = tuple(
+            backend.cond(state.step == 0, lambda _, p=m.p: p, template.average(old, m.p, recipe.average))
+            for old, m in zip(average, moved, strict=True)
         )
-        if recipe.on_nonfinite == "propagate":
-            return new, after
-        return self._keep_finite(backend, grads, (new, after), (params, state))
+    after = state._replace(
+        step=state.step + 1, shared=tuple(shared), counts=tuple(counts), leaves=tuple(leaves), average=average
+    )
+    if recipe.on_nonfinite == "propagate":
+        return moved, after
+    rest = [Moved(p, None if m.step is None else backend.xp.zeros_like(m.step)) for p, m in zip(params, moved, strict=True)]
+    fine = _all_finite(backend, grads)
+    if isinstance(fine, bool):
+        return (moved, after) if fine else (rest, state)
+    return optree.tree_map(lambda a, b: backend.xp.where(fine, a, b), (moved, after), (rest, state))  # type: ignore[return-value]
 
-    def _keep_finite(self, backend: Backend, grads: list[Any], new: Any, old: Any) -> Any:
-        """Everything as it was where any gradient holds a NaN or an infinity."""
-        xp = backend.xp
-        fine: Any = True
-        for g in grads:
-            if g is not None:
-                fine = fine & xp.all(xp.isfinite(g))
-        if not backend.traces:
-            return new if fine else old
-        import optree
 
-        return optree.tree_map(lambda a, b: xp.where(fine, a, b), new, old, none_is_leaf=False)
+def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
+    fine: Any = True
+    for g in grads:
+        if g is not None:
+            fine = fine & backend.xp.all(backend.xp.isfinite(g))
+    return fine if backend.traces else bool(fine)
 
-    def _average(self, backend: Backend, old: Any, p: Any, step: Any) -> Any:
-        kept = template.average(old, p, self.recipe.average)  # type: ignore[arg-type]
-        return backend.cond(step == 0, lambda _: p, kept)
 
-    def _values(self, values: dict[str, Any], path: str, backend: Backend) -> dict[str, Any]:
-        values = dict(values)
-        if not self.recipe.decays(path):
-            values["weight_decay"] = 0.0
-        return laid_out(values, self.recipe.layout_of(path, backend.native_layout))  # type: ignore[arg-type]
+def _of_leaf(recipe: Recipe, values: Mapping[str, Any], path: str, backend: Backend) -> dict[str, Any]:
+    """The numbers of one leaf: without decay where the recipe says so, in its layout."""
+    values = values if recipe.decays(path) else {**values, "weight_decay": 0.0}
+    return laid_out(values, recipe.layout_of(path, backend.native_layout))  # type: ignore[arg-type]
 
-    def _stored(self, arrays: list[Any], p: Any, backend: Backend) -> Any:
-        """A leaf's state as it is kept: without shared fields, in the dtype the recipe asks for."""
-        rule = self.recipe.rule
-        local = [None if f.shared else x for f, x in zip(rule.fields, arrays, strict=True)]
-        if self.recipe.state_dtype == "param" and not backend.dtype(p).startswith("complex"):
-            local = [x if x is None else backend.cast(x, backend.dtype(p)) for x in local]
-        return rule.pack(local)
+
+def _stored(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:
+    """A leaf's state as it is kept: without shared fields, in the dtype the recipe asks for."""
+    local = [None if f.shared else x for f, x in zip(recipe.rule.fields, arrays, strict=True)]
+    if recipe.state_dtype == "param" and not backend.dtype(p).startswith("complex"):
+        local = [x if x is None else backend.cast(x, backend.dtype(p)) for x in local]
+    return recipe.rule.pack(local)

@@ -76,6 +76,10 @@ class Composite(Rule):
         return found | dict(self.bound)
 
     @property
+    def structure(self) -> tuple[Any, ...]:
+        return (self.name, *(part.structure for part in self.parts))
+
+    @property
     def key(self) -> tuple[Any, ...]:
         return (self.name, self.parts, tuple(sorted(self.bound.items())))
 

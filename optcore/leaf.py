@@ -33,6 +33,8 @@ def update(rule: Rule, xp: Namespace, p: Any, g: Any, s: Any, t: Scalar, values:
     decays = "decay" not in rule.owns and not (is_host(wd) and wd == 0)
     shrink = lr * wd if decays else 0.0
     old = p
+    if values["maximize"]:
+        g = -g
     if decays and place == "coupled":
         g = g + wd * p
     if decays and place == "before":

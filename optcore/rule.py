@@ -28,7 +28,9 @@ Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-def _template(*, lr: NonNegative = 1.0, weight_decay: NonNegative = 0.0, decay: DecayPlace = "with") -> None:
+def _template(
+    *, lr: NonNegative = 1.0, weight_decay: NonNegative = 0.0, decay: DecayPlace = "with", maximize: bool = False
+) -> None:
     """The keywords of the leaf template, which applies learning rate and decay around every rule."""
 
 
@@ -93,6 +95,11 @@ class Rule(ABC):
     @abstractmethod
     def values(self) -> dict[str, Any]:
         """Every hyper-parameter with its bound value or default."""
+
+    @property
+    @abstractmethod
+    def structure(self) -> tuple[Any, ...]:
+        """The laws without their numbers: leaves of rules of one structure run in one pass."""
 
     @property
     @abstractmethod
@@ -231,6 +238,10 @@ class Primitive(Rule):
 
     def values(self) -> dict[str, Any]:
         return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        return (self.law.fn,)
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -1,0 +1,77 @@
+"""TensorFlow tensors, through ``keras.ops`` and the aliases that make it an Array API namespace.
+
+Keras on its torch and JAX backends hands out torch and JAX arrays, which have backends of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from optcore.backends.base import Backend, missing
+
+try:
+    from keras import ops
+    from keras.src import backend as keras_backend
+except ImportError:
+    raise missing("keras", "keras") from None
+
+SAME = (
+    "abs sign sqrt exp log expm1 cos floor maximum minimum where isfinite zeros_like ones_like sum mean max all "
+    "matmul reshape take flip stack real"
+).split()
+
+xp = SimpleNamespace(
+    **{name: getattr(ops, name) for name in SAME},
+    permute_dims=ops.transpose,
+    matrix_transpose=lambda x: ops.swapaxes(x, -1, -2),
+    argsort=lambda x, descending=False: ops.argsort(-x if descending else x),
+    linalg=SimpleNamespace(eigh=ops.eigh, qr=ops.qr, svd=ops.svd),
+    asarray=ops.convert_to_tensor,
+)
+
+
+class KerasBackend(Backend):
+    """keras.ops on TensorFlow tensors, in graphs too."""
+
+    name = package = extra = "keras"
+    traces = True
+    flushes = True  # inside tf.function, as XLA does
+
+    def dtype(self, x: Any) -> str:
+        return str(keras_backend.standardize_dtype(x.dtype))
+
+    def cast(self, x: Any, dtype: str) -> Any:
+        return x if self.dtype(x) == dtype else ops.cast(x, dtype)
+
+    def floating(self, x: Any) -> Any:
+        return ops.cast(x, keras_backend.floatx())
+
+    def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
+        if isinstance(condition, bool):
+            return then(state) if condition else state
+        return ops.cond(condition, lambda: then(state), lambda: state)
+
+    def copy(self, x: Any) -> Any:
+        return ops.copy(x)
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return ops.convert_to_tensor(values, dtype=dtype)
+
+    def numpy(self, x: Any) -> Any:
+        return ops.convert_to_numpy(self.cast(x, "float32") if self.dtype(x) in ("bfloat16", "float16") else x)
+
+    def value_and_grad(self, f: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
+        import tensorflow as tf
+
+        def run(tree: Any) -> tuple[Any, Any]:
+            with tf.GradientTape() as tape:
+                tape.watch(tree)
+                value = f(tree)
+            return value, tape.gradient(value, tree)
+
+        return run
+
+
+backend = KerasBackend(xp)
