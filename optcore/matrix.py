@@ -10,11 +10,7 @@ from typing import Any
 from optcore.norms import norm
 from optcore.typing import Namespace
 
-__all__ = ["Interpreter", "opaque", "orthogonalize"]
-
-KELLER = ((3.4445, -4.7750, 2.0315),) * 5
-"""Newton-Schulz coefficients, one triple an iteration (Jordan et al. 2024)."""
-
+__all__ = ["Interpreter", "eigenbasis", "newton_schulz", "opaque", "orthogonalize", "orthonormal", "sorted_basis"]
 
 class Interpreter(ABC):
     """A namespace that watches a law run, and wants to see opaque steps whole."""
@@ -39,29 +35,27 @@ def opaque(step: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _newton_schulz(a: float, b: float, c: float) -> Callable[..., Any]:
-    @opaque
-    def iteration(xp: Any, x: Any) -> Any:
-        gram = x @ xp.matrix_transpose(x)
-        return a * x + (b * gram + c * (gram @ gram)) @ x
-
-    return iteration
+@opaque
+def newton_schulz(xp: Any, x: Any, a: Any, b: Any, c: Any) -> Any:
+    """One iteration ``a x + (b A + c A A) x`` with ``A = x x^T``: each singular value s becomes a s + b s^3 + c s^5."""
+    gram = x @ xp.matrix_transpose(x)
+    return a * x + (b * gram + c * (gram @ gram)) @ x
 
 
-ITERATIONS = tuple(_newton_schulz(*coefficients) for coefficients in KELLER)
+def orthogonalize(
+    xp: Namespace, m: Any, epsilon: Any, floor: Any, coefficients: tuple[Any, Any, Any], iterations: int
+) -> Any:
+    """Push the singular values of a matrix towards 1 by Newton-Schulz iterations.
 
-
-def orthogonalize(xp: Namespace, m: Any, epsilon: Any, floor: Any) -> Any:
-    """Push the singular values of a matrix towards 1, in five Newton-Schulz iterations.
-
-    ``m / max(|m| + epsilon, floor)`` comes first. The result's singular values lie in [0.68, 1.14] where
-    they were in [0.02, 1] of the norm; it is not orthogonal to working precision. Source: Jordan et al. 2024.
+    ``m / max(|m| + epsilon, floor)`` comes first. With Keller Jordan's coefficients and five iterations the
+    result's singular values lie in [0.68, 1.14] where they were in [0.02, 1] of the norm; it is not orthogonal
+    to working precision. Source: Jordan et al. 2024.
     """
     tall = m.shape[0] > m.shape[1]
     x = xp.matrix_transpose(m) if tall else m
     x = x / xp.maximum(norm(xp, x) + epsilon, floor)
-    for iteration in ITERATIONS:
-        x = iteration(xp, x)
+    for _ in range(iterations):
+        x = newton_schulz(xp, x, *coefficients)
     return xp.matrix_transpose(x) if tall else x
 
 

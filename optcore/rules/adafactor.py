@@ -21,8 +21,8 @@ LIKE = {
 
 
 class AdafactorState(NamedTuple):
-    rows: Array  #: EMA of the row means of g^2, 0-d where nothing is factored; unit [g^2]
-    columns: Array  #: EMA of the column means of g^2, 0-d where nothing is factored; unit [g^2]
+    rows: Array  #: EMA of the row means of g^2, axes kept, 0-d where nothing is factored; unit [g^2]
+    columns: Array  #: EMA of the column means of g^2, axes kept, 0-d where nothing is factored; unit [g^2]
     v: Array  #: EMA of g^2, 0-d where it is factored; unit [g^2]
 
 
@@ -42,7 +42,8 @@ def _start(
     axes = _axes(p.shape, factored, min_dim)
     if axes is None:
         return AdafactorState(xp.sum(zero), xp.sum(zero), zero)
-    return AdafactorState(xp.sum(zero, axis=axes[1]), xp.sum(zero, axis=axes[0]), xp.sum(zero))
+    rows, columns = (xp.sum(zero, axis=axis, keepdims=True) for axis in (axes[1], axes[0]))
+    return AdafactorState(rows, columns, xp.sum(zero))
 
 
 @rule(AdafactorState, kind="leafwise", axes=True, owns="lr", init=_start, like=LIKE)
@@ -80,20 +81,13 @@ def adafactor(
         v = new.v
     else:
         row, column = axes
-        rows = ema(beta2, s.rows, xp.mean(square, axis=column))
-        columns = ema(beta2, s.columns, xp.mean(square, axis=row))
+        rows = ema(beta2, s.rows, xp.mean(square, axis=column, keepdims=True))
+        columns = ema(beta2, s.columns, xp.mean(square, axis=row, keepdims=True))
         new = AdafactorState(rows, columns, s.v)
-        at = row - (row > column)
-        share = rows / xp.maximum(xp.mean(rows, axis=at, keepdims=True), mean_floor)
-        v = _spread(xp, share, column) * _spread(xp, columns, row)
+        v = rows / xp.maximum(xp.mean(rows, axis=row, keepdims=True), mean_floor) * columns
     d = g / xp.sqrt(xp.maximum(v, floor))
     d = d / xp.maximum(rms(xp, d) / threshold, 1.0)
     if scale_parameter:
         d = xp.maximum(rms(xp, p), epsilon2) * d
     return (on(xp, lr, t).minimum(lr, power(xp, t, -0.5)) if relative_step else lr) * d, new
 
-
-def _spread(xp: Namespace, x: Array, axis: int) -> Array:
-    """The array with an axis of length 1 put in."""
-    shape = tuple(x.shape)
-    return xp.reshape(x, (*shape[:axis], 1, *shape[axis:]))

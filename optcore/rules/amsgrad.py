@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from optcore.moments import denominator, ema
 from optcore.rule import rule
+from optcore.rules.adam import EpsilonRoot
 from optcore.scalars import bias_correction
 from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar
 
@@ -34,6 +35,7 @@ def amsgrad(
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
     epsilon: Epsilon = 1e-8,
+    epsilon_root: EpsilonRoot = 0.0,
     epsilon_hat: Epsilon = 0.0,
     correction: Literal["none", "after", "before"] = "none",
 ) -> tuple[Array, AmsgradState]:
@@ -48,4 +50,4 @@ def amsgrad(
     v_max = xp.maximum(s.v_max, v / bc2 if correction == "before" else v)
     after = bc2 if correction == "after" else 1.0
     first = m if correction == "none" else m / bc1
-    return first / denominator(xp, v_max, after, epsilon, 0.0, epsilon_hat), AmsgradState(m, v, v_max)
+    return first / denominator(xp, v_max, after, epsilon, epsilon_root, epsilon_hat), AmsgradState(m, v, v_max)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from optcore.compose import combinator
 from optcore.rule import Law
@@ -15,8 +15,17 @@ class MatricesState(NamedTuple):
     other: Any
 
 
-def _start(matrix: Callable[..., Any], other: Callable[..., Any], xp: Namespace, p: Array) -> MatricesState:
-    return MatricesState(matrix(xp, p), None) if p.ndim == 2 else MatricesState(None, other(xp, p))
+Use = Literal["shape", "matrix", "other"]
+
+
+def _start(
+    matrix: Callable[..., Any], other: Callable[..., Any], xp: Namespace, p: Array, *, use: Use = "shape"
+) -> MatricesState:
+    return MatricesState(matrix(xp, p), None) if _is_matrix(p, use) else MatricesState(None, other(xp, p))
+
+
+def _is_matrix(p: Array, use: Use) -> bool:
+    return use == "matrix" or (use == "shape" and p.ndim == 2)
 
 
 @combinator(MatricesState, init=_start)
@@ -28,12 +37,14 @@ def matrices(
     g: Array,
     s: MatricesState,
     t: Scalar,
+    *,
+    use: Use = "shape",
 ) -> Law:
     """Give leaves of two axes to the first rule and all others to the second: ``matrices(muon, adam)``.
 
-    Source: the hybrid of KellerJordan/Muon, by shape alone.
+    ``use`` decides for a leaf in place of its shape, as for an embedding that is no matrix of a map. Source: the hybrid of KellerJordan/Muon, by shape alone.
     """
-    if p.ndim == 2:
+    if _is_matrix(p, use):
         d, state = yield from matrix(xp, p, g, s.matrix, t)
         return d, MatricesState(state, None)
     d, state = yield from other(xp, p, g, s.other, t)

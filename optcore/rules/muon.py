@@ -8,7 +8,7 @@ from optcore.matrix import orthogonalize
 from optcore.moments import ema
 from optcore.rule import rule
 from optcore.scalars import bias_correction
-from optcore.typing import Array, Decay, Epsilon, Layout, Namespace, Positive, Scalar
+from optcore.typing import Array, Count, Decay, Epsilon, Layout, Namespace, Positive, Scalar
 
 LIKE = {
     "paper": {},
@@ -38,9 +38,13 @@ def muon(
     rms: Positive = 0.2,
     epsilon: Epsilon = 1e-7,
     floor: Epsilon = 0.0,
+    a: float = 3.4445,
+    b: float = -4.7750,
+    c: float = 2.0315,
+    iterations: Count = 5,
     layout: Layout | None = None,
 ) -> tuple[Array, MuonState]:
-    """The momentum with its singular values pushed to 1, scaled by the shape of the matrix.
+    """The momentum with its singular values pushed to 1 by Newton-Schulz, scaled by the matrix's shape.
 
     ``scale`` is "aspect", ``sqrt(max(1, out/in))``, or "rms", ``rms sqrt(max(out, in))``, which
     gives Adam's step size. ``average`` is how the momentum is kept: as a mean, as a sum, or as optax's
@@ -55,7 +59,7 @@ def muon(
             look = ema(beta, later, g / bias_correction(xp, beta, t))
     elif nesterov:
         look = g + beta * m if average == "sum" else ema(beta, g, m)
-    d = orthogonalize(xp, look, epsilon, floor)
+    d = orthogonalize(xp, look, epsilon, floor, (a, b, c), iterations)
     out, into = g.shape if layout == "out_in" else (g.shape[1], g.shape[0])
     factor = {"aspect": max(1.0, out / into) ** 0.5, "rms": max(out, into) ** 0.5, "none": 1.0}[scale]
     return (rms * factor if scale == "rms" else factor) * d, MuonState(m)

@@ -1,0 +1,197 @@
+"""How each library's own constructors read in terms of a recipe; no framework is imported here.
+
+A module of this folder holds one function for each optimizer of its library, with the library's name,
+parameters and defaults. What a library does not have gets a constructor from the rule itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from optcore import registry
+from optcore.hyper import REQUIRED, unknown
+from optcore.recipe import Recipe
+from optcore.rule import TEMPLATE, Rule
+
+__all__ = ["LIBRARIES", "Constructor", "Native", "constructor", "names"]
+
+LIBRARIES = ("torch", "optax", "keras")
+
+SPELLING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "torch": {"lr": ("lr",), "betas": ("beta1", "beta2"), "eps": ("epsilon",), "alpha": ("rho",)},
+    "optax": {
+        "learning_rate": ("lr",),
+        "b1": ("beta1",),
+        "b2": ("beta2",),
+        "eps": ("epsilon",),
+        "eps_root": ("epsilon_root",),
+        "decay": ("rho",),
+        "mu_dtype": (),
+        "accumulator_dtype": (),
+    },
+    "keras": {"learning_rate": ("lr",), "beta_1": ("beta1",), "beta_2": ("beta2",)},
+}
+"""A library's words and ours, where they differ; ``betas`` is a pair."""
+
+RATE = {"torch": "lr", "optax": "learning_rate", "keras": "learning_rate"}
+
+
+@dataclass(frozen=True)
+class Native:
+    """A recipe, and what a library calls the parts of it.
+
+    ``state`` maps our fields to the library's names; ``of_leaf(path, shape, dtype)`` gives numbers that
+    differ from leaf to leaf; ``mask`` is the caller's choice of decayed leaves, in the library's form.
+    """
+
+    recipe: Recipe
+    state: Mapping[str, str] = field(default_factory=dict)
+    of_leaf: Callable[[str, tuple[int, ...], str], Mapping[str, Any]] | None = None
+    mask: Any = None
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """A library's constructor: its parameters with defaults, and the recipe they stand for."""
+
+    name: str
+    doc: str
+    parameters: tuple[inspect.Parameter, ...]
+    build: Callable[..., Native]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {p.name: p.default for p in self.parameters}
+
+
+@lru_cache
+def _table(library: str) -> dict[str, Callable[..., Native]]:
+    module = importlib.import_module(f"optcore.adapters.native.{library}")
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def _title(library: str, rule: Any) -> str:
+    return str(rule.name if library == "optax" else rule.title)
+
+
+def names(library: str) -> list[str]:
+    """Every name that the library's adapter offers: the library's own and one for each rule."""
+    known = [*registry.rules().values(), *registry.clipping().values()]
+    return sorted({*_table(library), *(_title(library, rule) for rule in known)})
+
+
+@lru_cache
+def constructor(library: str, name: str, like: str | None = None) -> Constructor:
+    """The constructor of this name in the words of ``library``, with the numbers of ``like``.
+
+    Raises ValueError with the nearest names for an unknown name or convention.
+    """
+    if like is not None and like not in (*LIBRARIES, "paper"):
+        raise ValueError(unknown(f"optcore.adapters.{library}", "convention like=", like, [*LIBRARIES, "paper"]))
+    if like in (None, library) and name in _table(library):
+        return _own(library, name)
+    if like in LIBRARIES and like != library:
+        folded = {_fold(other): other for other in _table(like)}
+        if _fold(name) in folded:
+            return _translated(library, name, _own(like, folded[_fold(name)]), like)
+    known = {**registry.rules(), **registry.clipping()}
+    by_title = {_fold(_title(library, rule)): rule for rule in known.values()}
+    if _fold(name) not in by_title or name not in names(library):
+        raise ValueError(unknown(f"optcore.adapters.{library}", "optimizer", name, names(library)))
+    rule: Any = by_title[_fold(name)]
+    if like is not None and like != library:
+        rule = rule.bind(like=like)
+    elif library in rule.conventions:
+        rule = rule.bind(like=library)
+    return of_rule(library, rule)
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+@lru_cache
+def _own(library: str, name: str) -> Constructor:
+    build = _table(library)[name]
+    parameters = tuple(inspect.signature(build).parameters.values())
+    return Constructor(name, inspect.getdoc(build) or "", parameters, build)
+
+
+def of_rule(library: str, rule: Rule) -> Constructor:
+    """A constructor for a rule that the library does not have, in the library's words."""
+    values = rule.values()
+    pair = library == "torch" and {"beta1", "beta2"} <= set(values)
+    spell = {ours[0]: theirs for theirs, ours in SPELLING[library].items() if len(ours) == 1}
+    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters, words = [], {}
+    order = ["lr", *(n for n in values if n not in TEMPLATE), "weight_decay", "decay", "maximize"]
+    for ours in order:
+        if pair and ours in ("beta1", "beta2"):
+            if ours == "beta1":
+                parameters.append(inspect.Parameter("betas", first, default=(values["beta1"], values["beta2"])))
+            continue
+        theirs = spell.get(ours, ours)
+        words[theirs] = ours
+        default = values[ours] if values[ours] is not REQUIRED else inspect.Parameter.empty
+        if ours == "lr" and library == "optax":
+            default = inspect.Parameter.empty
+        kind = inspect.Parameter.KEYWORD_ONLY if ours in ("decay", "maximize") else first
+        parameters.append(inspect.Parameter(theirs, kind, default=default))
+    required = [p for p in parameters if p.default is p.empty]
+    parameters = [*required, *(p for p in parameters if p.default is not p.empty)]
+
+    def build(**given: Any) -> Native:
+        ours = {words[k]: v for k, v in given.items() if k != "betas"}
+        if "betas" in given:
+            ours["beta1"], ours["beta2"] = given["betas"]
+        return Native(Recipe(rule, **ours))
+
+    return Constructor(_title(library, rule) if hasattr(rule, "title") else rule.name, rule.doc, tuple(parameters), build)
+
+
+def _translated(library: str, name: str, other: Constructor, like: str) -> Constructor:
+    """Another library's constructor in this library's words."""
+    theirs_to_ours = {t: o[0] for t, o in SPELLING[like].items() if len(o) == 1}
+    ours_to_mine = {o[0]: m for m, o in SPELLING[library].items() if len(o) == 1}
+    defaults: dict[str, Any] = {}
+    for p in other.parameters:
+        if p.name == "betas":
+            defaults["beta1"], defaults["beta2"] = p.default
+        elif p.name not in HINTS and SPELLING[like].get(p.name) != ():
+            default = 0.0 if p.name == "weight_decay" and p.default is None else p.default
+            defaults[theirs_to_ours.get(p.name, p.name)] = default
+    mine: dict[str, Any] = {}
+    if library == "torch" and {"beta1", "beta2"} <= set(defaults):
+        mine["betas"] = (defaults.pop("beta1"), defaults.pop("beta2"))
+    mine |= {ours_to_mine.get(k, k): v for k, v in defaults.items()}
+    rate = RATE[library]
+    if mine.get(rate, 0) is inspect.Parameter.empty and library != "optax":
+        mine[rate] = 1e-3  # optax asks for a learning rate; a class must have one
+    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    order = [rate, *(k for k in mine if k != rate)]
+    parameters = tuple(inspect.Parameter(k, first, default=mine[k]) for k in order if k in mine)
+    back = {mine: ours for ours, mine in ours_to_mine.items()}
+    out = {ours: theirs for theirs, ours in theirs_to_ours.items()}
+
+    def build(**given: Any) -> Native:
+        ours = {back.get(k, k): v for k, v in given.items() if k != "betas"}
+        if "betas" in given:
+            ours["beta1"], ours["beta2"] = given["betas"]
+        if "betas" in other.defaults:
+            ours["betas"] = (ours.pop("beta1"), ours.pop("beta2"))
+        native = other.build(**{out.get(k, k): v for k, v in ours.items()})
+        return Native(native.recipe, of_leaf=native.of_leaf, mask=native.mask)
+
+    return Constructor(name, other.doc, parameters, build)
+
+
+HINTS = {
+    "foreach", "fused", "capturable", "differentiable", "name", "clipnorm", "clipvalue", "global_clipnorm", "use_ema",
+    "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "mask",
+}  # fmt: skip
+"""Parameters that say how to run, not what to compute; they stay with their library."""

@@ -1,0 +1,122 @@
+"""Keras' constructors: same parameters, same defaults; the base class' keywords are left to the base class."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import optcore
+from optcore.adapters.native import Native
+from optcore.recipe import Recipe
+from optcore.rule import Rule
+
+__all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "Lamb", "Lion", "Muon", "RMSprop"]
+
+MOMENTS = {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"}
+
+
+def _recipe(rule: Rule, learning_rate: Any, weight_decay: Any, **hyper: Any) -> Recipe:
+    """Every Keras optimizer decays before the update; a weight_decay of None is none."""
+    decay = 0.0 if weight_decay is None else weight_decay
+    return Recipe(rule, lr=learning_rate, weight_decay=decay, decay="before", state_dtype="param", **hyper)
+
+
+def SGD(learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: Any = None) -> Native:
+    """Gradient descent, with momentum in its velocity form."""
+    rule: Rule = optcore.sgd
+    if not 0 <= momentum <= 1:
+        raise ValueError("`momentum` must be a float between [0, 1].")
+    if momentum:
+        rule = (optcore.nesterov_velocity if nesterov else optcore.velocity)(beta=momentum)
+    return Native(_recipe(rule, learning_rate, weight_decay), {"velocity": "momentum"})
+
+
+def Adam(
+    learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+    amsgrad: bool = False, weight_decay: Any = None,
+) -> Native:  # fmt: skip
+    """Adam with the epsilon beside the uncorrected root."""
+    rule = optcore.amsgrad(like="keras") if amsgrad else optcore.adam(like="keras")
+    return Native(
+        _recipe(rule, learning_rate, weight_decay, beta1=beta_1, beta2=beta_2, epsilon_hat=epsilon), MOMENTS
+    )
+
+
+def AdamW(
+    learning_rate: Any = 0.001, weight_decay: Any = 0.004, beta_1: float = 0.9, beta_2: float = 0.999,
+    epsilon: float = 1e-7, amsgrad: bool = False,
+) -> Native:  # fmt: skip
+    """Adam with decoupled decay."""
+    return Adam(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay)
+
+
+def RMSprop(
+    learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7,
+    centered: bool = False, weight_decay: Any = None,
+) -> Native:  # fmt: skip
+    """RMSprop with the epsilon inside the root and the learning rate inside the momentum."""
+    rule = optcore.centered_rmsprop if centered else optcore.rmsprop
+    rule = rule(like="keras", beta=rho, epsilon_root=epsilon)
+    if momentum > 0:
+        rule = optcore.chain(rule, optcore.velocity(beta=momentum))
+    return Native(
+        _recipe(rule, learning_rate, weight_decay), {"v": "velocity", "velocity": "momentum", "h": "average_gradient"}
+    )
+
+
+def Adagrad(
+    learning_rate: Any = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7, weight_decay: Any = None
+) -> Native:
+    """Adagrad that starts at 0.1, with the epsilon inside the root."""
+    rule = optcore.adagrad(like="keras", initial_accumulator=initial_accumulator_value, epsilon_root=epsilon)
+    return Native(_recipe(rule, learning_rate, weight_decay), {"sum": "accumulator"})
+
+
+def Lion(learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, weight_decay: Any = None) -> Native:
+    """Lion."""
+    return Native(_recipe(optcore.lion, learning_rate, weight_decay, beta1=beta_1, beta2=beta_2), MOMENTS)
+
+
+def Lamb(
+    learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+    weight_decay: Any = None,
+) -> Native:  # fmt: skip
+    """LAMB with the decay outside the trust ratio."""
+    rule = optcore.chain(optcore.adam(beta1=beta_1, beta2=beta_2, epsilon=epsilon), optcore.trust_ratio)
+    return Native(_recipe(rule, learning_rate, weight_decay), MOMENTS)
+
+
+def Adafactor(
+    learning_rate: Any = 0.001, beta_2_decay: float = -0.8, epsilon_1: float = 1e-30, epsilon_2: float = 1e-3,
+    clip_threshold: float = 1.0, relative_step: bool = True, weight_decay: Any = None,
+) -> Native:  # fmt: skip
+    """Adafactor with the last two axes factored."""
+    numbers = dict(beta2_decay=-beta_2_decay, epsilon1=epsilon_1, epsilon2=epsilon_2, threshold=clip_threshold)
+    rule = optcore.adafactor(relative_step=relative_step, **numbers)
+    return Native(_recipe(rule, learning_rate, weight_decay), {"rows": "r", "columns": "c", "v": "v"})
+
+
+def Muon(
+    learning_rate: Any = 0.001, adam_beta_1: float = 0.9, adam_beta_2: float = 0.999, adam_weight_decay: Any = 0.004,
+    epsilon: float = 1e-7, weight_decay: Any = 0.004, exclude_layers: Any = None, exclude_embeddings: bool = True,
+    muon_a: float = 3.4445, muon_b: float = -4.7750, muon_c: float = 2.0315, adam_lr_ratio: float = 1,
+    momentum: float = 0.95, ns_steps: int = 5, nesterov: bool = True, rms_rate: float | None = 0.2,
+) -> Native:  # fmt: skip
+    """Muon for matrices, AdamW for everything else, embeddings and excluded layers."""
+    scale = dict(scale="none") if rms_rate is None else dict(scale="rms", rms=rms_rate)
+    newton = dict(a=muon_a, b=muon_b, c=muon_c, iterations=ns_steps)
+    matrix = optcore.muon(average="sum", beta=momentum, nesterov=nesterov, epsilon=1e-7, **newton, **scale)
+    other = optcore.adam(like="keras", beta1=adam_beta_1, beta2=adam_beta_2, epsilon_hat=epsilon)
+    if adam_lr_ratio != 1:
+        other = optcore.chain(other, optcore.scale(factor=float(adam_lr_ratio)))
+
+    def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
+        excluded = exclude_embeddings and "embedding" in path.lower()
+        excluded |= any(re.search(keyword, path) is not None for keyword in exclude_layers or ())
+        matrix = len(shape) == 2 and not excluded
+        decay = weight_decay if matrix else adam_weight_decay
+        return {"use": "matrix" if matrix else "other", "weight_decay": 0.0 if decay is None else decay}
+
+    rule = optcore.matrices(matrix, other)
+    names = {"muon.m": "momentum", "adam.m": "momentum", "v": "velocity"}
+    return Native(_recipe(rule, learning_rate, weight_decay), names, of_leaf)
