@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from optcore import leaf as template
@@ -183,3 +184,17 @@ def _answer(total: Any, request: Any, backend: Backend) -> Any:
     if isinstance(total, tuple):
         return tuple(_answer(a, b, backend) for a, b in zip(total, request, strict=True))
     return backend.scalar(total, request.value if isinstance(request, Max) else request)
+
+
+@lru_cache(maxsize=256)
+def reads_parameter(rule: Rule) -> bool:
+    """Whether a step's displacement depends on the parameter: a parameter of NaNs tells."""
+    from optcore.backends.numpy import backend, np
+
+    ones = np.ones((2, 2))
+    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
+    with np.errstate(all="ignore"):
+        state = start(rule, backend, ones * np.nan, values)
+        shared = [x for x, f in zip(rule.unpack(state), rule.fields, strict=True) if f.shared]
+        ((moved, _),), _ = advance(rule, backend, [Leaf(ones * np.nan, ones, state, 2, values)], shared)
+    return bool(np.isnan(moved.step).any())

@@ -31,7 +31,7 @@ SPELLING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "eps": ("epsilon",),
         "eps_root": ("epsilon_root",),
         "decay": ("rho",),
-        "mu_dtype": (),
+        "mu_dtype": (),  # a dtype of jax.numpy: no word of another library
         "accumulator_dtype": (),
     },
     "keras": {"learning_rate": ("lr",), "beta_1": ("beta1",), "beta_2": ("beta2",)},
@@ -46,13 +46,17 @@ class Native:
     """A recipe, and what a library calls the parts of it.
 
     ``state`` maps our fields to the library's names; ``of_leaf(path, shape, dtype)`` gives numbers that
-    differ from leaf to leaf; ``mask`` is the caller's choice of decayed leaves, in the library's form.
+    differ from leaf to leaf; ``mask`` is the caller's choice of decayed leaves, in the library's form;
+    ``dtypes`` names fields that are kept in a dtype of their own; ``blocks`` is the order in which Keras makes
+    variables, which is its file format: block after block, in each the fields of one parameter together.
     """
 
     recipe: Recipe
     state: Mapping[str, str] = field(default_factory=dict)
     of_leaf: Callable[[str, tuple[int, ...], str], Mapping[str, Any]] | None = None
     mask: Any = None
+    dtypes: Mapping[str, Any] = field(default_factory=dict)
+    blocks: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ def _translated(library: str, name: str, other: Constructor, like: str) -> Const
         if "betas" in other.defaults:
             ours["betas"] = (ours.pop("beta1"), ours.pop("beta2"))
         native = other.build(**{out.get(k, k): v for k, v in ours.items()})
-        return Native(native.recipe, of_leaf=native.of_leaf, mask=native.mask)
+        return Native(native.recipe, of_leaf=native.of_leaf, mask=native.mask, dtypes=native.dtypes)
 
     return Constructor(name, other.doc, parameters, build)
 

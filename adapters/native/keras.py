@@ -38,7 +38,9 @@ def Adam(
     """Adam with the epsilon beside the uncorrected root."""
     rule = optcore.amsgrad(like="keras") if amsgrad else optcore.adam(like="keras")
     return Native(
-        _recipe(rule, learning_rate, weight_decay, beta1=beta_1, beta2=beta_2, epsilon_hat=epsilon), MOMENTS
+        _recipe(rule, learning_rate, weight_decay, beta1=beta_1, beta2=beta_2, epsilon_hat=epsilon),
+        MOMENTS,
+        blocks=(("m", "v"), ("v_max",)) if amsgrad else None,
     )
 
 
@@ -60,7 +62,9 @@ def RMSprop(
     if momentum > 0:
         rule = optcore.chain(rule, optcore.velocity(beta=momentum))
     return Native(
-        _recipe(rule, learning_rate, weight_decay), {"v": "velocity", "velocity": "momentum", "h": "average_gradient"}
+        _recipe(rule, learning_rate, weight_decay),
+        {"v": "velocity", "velocity": "momentum", "h": "average_gradient"},
+        blocks=(("v",), ("velocity",), ("h",)),
     )
 
 

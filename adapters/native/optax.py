@@ -14,6 +14,11 @@ __all__ = [
     "signum",
 ]  # fmt: skip
 
+def _recipe(rule: Rule, **hyper: Any) -> Recipe:
+    """State in the parameter's dtype, as optax keeps it."""
+    return Recipe(rule, state_dtype="param", **hyper)
+
+
 MOMENTS = {"m": "mu", "v": "nu", "v_max": "nu_max"}
 
 
@@ -24,7 +29,7 @@ def sgd(
     rule: Rule = optcore.sgd
     if momentum is not None:
         rule = (optcore.nesterov if nesterov else optcore.momentum)(beta=momentum)
-    return Native(Recipe(rule, lr=learning_rate, decay="with"), {"m": "trace"})
+    return Native(_recipe(rule, lr=learning_rate, decay="with"), {"m": "trace"}, dtypes={"m": accumulator_dtype})
 
 
 def adam(
@@ -40,10 +45,10 @@ def adamw(
     mu_dtype: Any | None = None, weight_decay: Any = 1e-4, mask: Any | None = None, *, nesterov: bool = False,
 ) -> Native:  # fmt: skip
     """Adam with decoupled decay."""
-    if nesterov:
-        raise NotImplementedError("optcore.adapters.optax.adamw: nesterov=True is optax.nadamw, not a rule here yet")
     numbers = dict(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root)
-    return Native(Recipe(optcore.adam, lr=learning_rate, weight_decay=weight_decay, **numbers), MOMENTS, mask=mask)
+    rule = optcore.nadam if nesterov else optcore.adam
+    recipe = _recipe(rule, lr=learning_rate, weight_decay=weight_decay, **numbers)
+    return Native(recipe, MOMENTS, mask=mask, dtypes={"m": mu_dtype})
 
 
 def amsgrad(
@@ -55,7 +60,7 @@ def amsgrad(
     if bias_correction_mu != bias_correction_nu:
         raise NotImplementedError("optcore.adapters.optax.amsgrad: correct both moments or none")
     rule = optcore.amsgrad(correction="before" if bias_correction_nu else "none", **numbers)
-    return Native(Recipe(rule, lr=learning_rate), MOMENTS)
+    return Native(_recipe(rule, lr=learning_rate), MOMENTS, dtypes={"m": mu_dtype})
 
 
 def rmsprop(
@@ -70,13 +75,13 @@ def rmsprop(
     rule = rule(beta=decay, initial_scale=initial_scale, **place)
     if momentum is not None:
         rule = optcore.chain(rule, (optcore.nesterov_velocity if nesterov else optcore.velocity)(beta=momentum))
-    return Native(Recipe(rule, lr=learning_rate), {"v": "nu", "h": "mu", "velocity": "trace"})
+    return Native(_recipe(rule, lr=learning_rate), {"v": "nu", "h": "mu", "velocity": "trace"})
 
 
 def adagrad(learning_rate: Any, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Native:
     """Adagrad that starts at 0.1, with the epsilon inside the root."""
     rule = optcore.adagrad(like="optax", epsilon_root=eps, initial_accumulator=initial_accumulator_value)
-    return Native(Recipe(rule, lr=learning_rate), {"sum": "sum_of_squares"})
+    return Native(_recipe(rule, lr=learning_rate), {"sum": "sum_of_squares"})
 
 
 def lion(
@@ -84,18 +89,18 @@ def lion(
     mask: Any | None = None,
 ) -> Native:  # fmt: skip
     """Lion."""
-    recipe = Recipe(optcore.lion, lr=learning_rate, beta1=b1, beta2=b2, weight_decay=weight_decay)
-    return Native(recipe, MOMENTS, mask=mask)
+    recipe = _recipe(optcore.lion, lr=learning_rate, beta1=b1, beta2=b2, weight_decay=weight_decay)
+    return Native(recipe, MOMENTS, mask=mask, dtypes={"m": mu_dtype})
 
 
 def sign_sgd(learning_rate: Any) -> Native:
     """The sign of the gradient."""
-    return Native(Recipe(optcore.signum(beta=0.0), lr=learning_rate), {"m": "ema"})
+    return Native(_recipe(optcore.signum(beta=0.0), lr=learning_rate), {"m": "ema"})
 
 
 def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any | None = None) -> Native:
     """The sign of the momentum."""
-    return Native(Recipe(optcore.signum(beta=beta), lr=learning_rate), {"m": "ema"})
+    return Native(_recipe(optcore.signum(beta=beta), lr=learning_rate), {"m": "ema"}, dtypes={"m": accumulator_dtype})
 
 
 def lamb(
@@ -104,7 +109,7 @@ def lamb(
 ) -> Native:  # fmt: skip
     """LAMB with the decay inside the trust ratio."""
     numbers = dict(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root)
-    recipe = Recipe(optcore.lamb, lr=learning_rate, weight_decay=weight_decay, **numbers)
+    recipe = _recipe(optcore.lamb, lr=learning_rate, weight_decay=weight_decay, **numbers)
     return Native(recipe, MOMENTS, mask=mask)
 
 
@@ -133,7 +138,7 @@ def adafactor(
     if weight_decay_rate is not None:
         links.append(optcore.decayed_weights(rate=weight_decay_rate))
     rate = 1.0 if learning_rate is None else learning_rate
-    return Native(Recipe(optcore.chain(*links), lr=rate), {"rows": "v_row", "columns": "v_col", "m": "ema"})
+    return Native(_recipe(optcore.chain(*links), lr=rate), {"rows": "v_row", "columns": "v_col", "m": "ema"}, dtypes={"m": dtype_momentum})
 
 
 def muon(
@@ -154,13 +159,14 @@ def muon(
     matrix = optcore.muon(
         like="optax", beta=beta, epsilon=eps, nesterov=nesterov, a=a, b=b, c=c, iterations=ns_steps, **scale
     )
-    other = optcore.adam(beta1=adam_b1, beta2=adam_b2, epsilon=eps, epsilon_root=adam_eps_root)
-    recipe = Recipe(optcore.matrices(matrix, other), lr=learning_rate, weight_decay=weight_decay)
+    rest = optcore.nadam if nesterov else optcore.adam
+    other = rest(beta1=adam_b1, beta2=adam_b2, epsilon=eps, epsilon_root=adam_eps_root)
+    recipe = _recipe(optcore.matrices(matrix, other), lr=learning_rate, weight_decay=weight_decay)
 
     def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         return {"weight_decay": weight_decay if len(shape) == 2 else adam_weight_decay}
 
-    return Native(recipe, {"muon.m": "muon_mu", "adam.m": "mu", "v": "nu"}, of_leaf, mask=weight_decay_mask)
+    return Native(recipe, {"muon.m": "muon_mu", f"{rest.name}.m": "mu", "v": "nu"}, of_leaf, weight_decay_mask, {"muon.m": mu_dtype})
 
 
 def prodigy(
@@ -170,6 +176,6 @@ def prodigy(
     """Prodigy with bias correction."""
     numbers = dict(beta1=betas[0], beta2=betas[1], beta3=beta3, epsilon=eps, d0=estim_lr0, d_coefficient=estim_lr_coef)
     rule = optcore.prodigy(like="optax", safeguard_warmup=safeguard_warmup, **numbers)
-    recipe = Recipe(rule, lr=learning_rate, weight_decay=weight_decay)
+    recipe = _recipe(rule, lr=learning_rate, weight_decay=weight_decay)
     names = {"m": "exp_avg", "v": "exp_avg_sq", "s": "grad_sum", "start": "params0", "d": "estim_lr"}
     return Native(recipe, names)

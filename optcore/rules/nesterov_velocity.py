@@ -11,10 +11,10 @@ from optcore.typing import Array, Decay, Namespace, Scalar
 def nesterov_velocity(
     xp: Namespace, p: Array, g: Array, s: VelocityState, t: Scalar, *, lr: Rate = 0.01, beta: Decay = 0.9
 ) -> tuple[Array, VelocityState]:
-    """``velocity = beta velocity + lr g``; the displacement is ``lr g + beta velocity``.
+    """``velocity = beta velocity - lr g``; what is added to p is ``beta velocity - lr g`` once more.
 
     Source: Sutskever et al. 2013, eq. 3 and 4 in the variables of Bengio et al. 2013;
     keras.optimizers.SGD(nesterov=True).
     """
-    new = beta * s.velocity + lr * g
-    return lr * g + beta * new, VelocityState(new)
+    new = beta * s.velocity - lr * g
+    return lr * g - beta * new, VelocityState(new)

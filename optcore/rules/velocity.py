@@ -13,17 +13,17 @@ Rate = Annotated[float, Ge(0), Unit(g=-1, p=1)]
 
 
 class VelocityState(NamedTuple):
-    velocity: Array  #: displacement of the last step with its sign turned, zero at the start; unit [p]
+    velocity: Array  #: what the last step added to p, zero at the start; unit [p]
 
 
 @rule(VelocityState, owns="lr")
 def velocity(
     xp: Namespace, p: Array, g: Array, s: VelocityState, t: Scalar, *, lr: Rate = 0.01, beta: Decay = 0.9
 ) -> tuple[Array, VelocityState]:
-    """``velocity = beta velocity + lr g``, which is the displacement.
+    """``velocity = beta velocity - lr g``, which is added to p.
 
     A change of learning rate reaches only what is added from then on. Source: Sutskever et al. 2013,
     eq. 1 and 2; keras.optimizers.SGD.
     """
-    new = beta * s.velocity + lr * g
-    return new, VelocityState(new)
+    new = beta * s.velocity - lr * g
+    return -new, VelocityState(new)
