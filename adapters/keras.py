@@ -16,6 +16,7 @@ from optcore import backends
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
 from optcore.backends.base import Backend, missing
+from optcore.backends.drive import starts_from_values
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.recipe import Recipe
 from optcore.rule import Rule
@@ -69,6 +70,7 @@ class _Own:
     slots: list[list[Any] | None] = field(default_factory=list)
     shared: list[Any] = field(default_factory=list)
     updates: Any = None
+    late: bool = False  #: whether the state is still to start from values that were not there at build
 
 
 class Optimizer(keras.optimizers.Optimizer):
@@ -97,13 +99,17 @@ class Optimizer(keras.optimizers.Optimizer):
             super().build(variables)
             plan, backend = self._own.plan, _backend()
             fields = plan.recipe.rule.fields
+            values = _values(variables)
+            if values is None:
+                self._own.late = starts_from_values(plan.recipe.rule)
+                values = [keras.ops.zeros(v.shape, dtype=v.dtype) for v in variables]
             made: list[list[Any] | None] = []
             shared: tuple[Any, ...] = ()
-            for v in variables:
+            for v, value in zip(variables, values, strict=True):
                 if self._overwrite_variable_with_gradient(v):
                     made.append(None)
                     continue
-                state = begin(self._recipe_of(v), backend, [keras.ops.convert_to_tensor(v)], [v.path])
+                state = begin(self._recipe_of(v), backend, [value], [v.path])
                 made.append(plan.recipe.rule.unpack(state.leaves[0]))
                 shared = shared or state.shared
             self._own.slots = [None if arrays is None else [None] * len(fields) for arrays in made]
@@ -191,6 +197,9 @@ class Optimizer(keras.optimizers.Optimizer):
         rest = iter(values[n:])
         leaves = [rule.pack([None if s is None else next(rest) for s in mine]) for mine in slots]
         shared = tuple(next(rest) for _ in self._own.shared)
+        if self._own.late:
+            begun = [begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in zip(variables, values[:n], strict=True)]
+            leaves = backend.cond(count == 0, lambda _: begun, leaves)
         state = OptimizerState(count, 0, shared, (count,) * n, tuple(leaves), (), ())
         grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values[:n], strict=True)]
         numbers = [{**self._of_leaf(v), "lr": rate} for v in variables]
@@ -219,6 +228,16 @@ def _rate(value: Any) -> Any:
     if callable(value) or isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return value
     return float(value)
+
+
+def _values(variables: Sequence[Any]) -> list[Any] | None:
+    """The values of the variables, None where TensorFlow is still to initialise one.
+
+    A model that is built inside ``fit``'s first trace has no values before the trace ends.
+    """
+    if keras.backend.backend() == "tensorflow" and not all(bool(v.value.is_initialized()) for v in variables):
+        return None
+    return [keras.ops.convert_to_tensor(v) for v in variables]
 
 
 def _outside_graphs() -> AbstractContextManager[Any]:

@@ -198,3 +198,14 @@ def reads_parameter(rule: Rule) -> bool:
         shared = [x for x, f in zip(rule.unpack(state), rule.fields, strict=True) if f.shared]
         ((moved, _),), _ = advance(rule, backend, [Leaf(ones * np.nan, ones, state, 2, values)], shared)
     return bool(np.isnan(moved.step).any())
+
+
+@lru_cache(maxsize=256)
+def starts_from_values(rule: Rule) -> bool:
+    """Whether a state starts from the parameter's values, and not from its shape alone."""
+    from optcore.backends.numpy import backend, np
+
+    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
+    with np.errstate(all="ignore"):
+        state = start(rule, backend, np.ones((2, 2)) * np.nan, values)
+    return any(x is not None and bool(np.isnan(x).any()) for x in rule.unpack(state))
