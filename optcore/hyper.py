@@ -89,7 +89,14 @@ class Hyper:
 
 
 def _edge(bound: Any) -> str:
-    return f"{next(iter(vars(bound).values())):g}"
+    match bound:
+        case Ge():
+            return f"{bound.ge:g}"
+        case Gt():
+            return f"{bound.gt:g}"
+        case Le():
+            return f"{bound.le:g}"
+    return f"{bound.lt:g}"
 
 
 def _holds(bound: Any, value: float) -> bool:

@@ -119,7 +119,7 @@ def Muon(
         excluded |= any(re.search(keyword, path) is not None for keyword in exclude_layers or ())
         matrix = len(shape) == 2 and not excluded
         decay = weight_decay if matrix else adam_weight_decay
-        return {"use": "matrix" if matrix else "other", "weight_decay": 0.0 if decay is None else decay}
+        return {"use": "shape" if matrix else "other", "weight_decay": 0.0 if decay is None else decay}
 
     rule = optcore.matrices(matrix, other)
     names = {"muon.m": "momentum", "adam.m": "momentum", "v": "velocity"}

@@ -124,14 +124,20 @@ def adafactor(
         raise NotImplementedError("optcore.adapters.optax.adafactor: decay_offset shifts t, which the driver owns")
     if weight_decay_mask is not None:
         raise NotImplementedError("optcore.adapters.optax.adafactor: mask the decay with optax.masked instead")
-    rule = optcore.adafactor(
-        like="optax",
+    numbers = dict(
         beta2_decay=decay_rate,
         epsilon1=eps,
         threshold=float("inf") if clipping_threshold is None else clipping_threshold,
-        scale_parameter=multiply_by_parameter_scale,
         min_dim=min_dim_size_to_factor if factored else 2**31 - 1,
     )
+    if multiply_by_parameter_scale:
+        rule = optcore.adafactor(like="optax", **numbers)
+    else:
+        rule = optcore.factored_rms(factored="largest", **numbers)
+        if momentum is not None or weight_decay_rate is not None:
+            raise NotImplementedError(
+                "optcore.adapters.optax.adafactor: momentum and weight_decay_rate need multiply_by_parameter_scale"
+            )
     links: list[Rule] = [rule]
     if momentum is not None:
         links.append(optcore.averaged_momentum(beta=momentum))

@@ -35,7 +35,7 @@ def _axes(shape: tuple[int, ...], factored: str, min_dim: int) -> tuple[int, int
     return (row, column) if min(shape[row], shape[column]) >= min_dim else None
 
 
-def _start(
+def start(
     xp: Namespace, p: Array, *, factored: Literal["last", "largest"] = "last", min_dim: Count = 1
 ) -> AdafactorState:
     zero = xp.zeros_like(p)
@@ -46,7 +46,28 @@ def _start(
     return AdafactorState(rows, columns, xp.sum(zero))
 
 
-@rule(AdafactorState, kind="leafwise", axes=True, owns="lr", init=_start, like=LIKE)
+def direction(
+    xp: Namespace, g: Array, s: AdafactorState, t: Scalar, beta2_decay: Scalar, epsilon1: Scalar, threshold: Scalar,
+    mean_floor: Scalar, floor: Scalar, factored: str, min_dim: int,
+) -> tuple[Array, AdafactorState]:  # fmt: skip
+    """``g / sqrt(V)`` cut to RMS ``threshold``: what Adafactor's two rules share."""
+    beta2 = 1.0 - power(xp, t, -beta2_decay)
+    square = g * g + epsilon1
+    axes = _axes(g.shape, factored, min_dim)
+    if axes is None:
+        v = ema(beta2, s.v, square)
+        new = s._replace(v=v)
+    else:
+        row, column = axes
+        rows = ema(beta2, s.rows, xp.mean(square, axis=column, keepdims=True))
+        columns = ema(beta2, s.columns, xp.mean(square, axis=row, keepdims=True))
+        new = AdafactorState(rows, columns, s.v)
+        v = rows / xp.maximum(xp.mean(rows, axis=row, keepdims=True), mean_floor) * columns
+    d = g / xp.sqrt(xp.maximum(v, floor))
+    return d / xp.maximum(rms(xp, d) / threshold, 1.0), new
+
+
+@rule(AdafactorState, kind="leafwise", axes=True, owns="lr", init=start, like=LIKE)
 def adafactor(
     xp: Namespace,
     p: Array,
@@ -62,7 +83,6 @@ def adafactor(
     mean_floor: Square = 0.0,
     floor: Square = 0.0,
     relative_step: bool = True,
-    scale_parameter: bool = True,
     factored: Literal["last", "largest"] = "last",
     min_dim: Count = 1,
 ) -> tuple[Array, AdafactorState]:
@@ -73,21 +93,6 @@ def adafactor(
     without ``relative_step``. torch keeps V from zero by ``mean_floor`` and ``floor`` instead of ``epsilon1``.
     Source: Shazeer & Stern 2018, alg. 4 to 6 and sec. 7.
     """
-    beta2 = 1.0 - power(xp, t, -beta2_decay)
-    square = g * g + epsilon1
-    axes = _axes(g.shape, factored, min_dim)
-    if axes is None:
-        new = s._replace(v=ema(beta2, s.v, square))
-        v = new.v
-    else:
-        row, column = axes
-        rows = ema(beta2, s.rows, xp.mean(square, axis=column, keepdims=True))
-        columns = ema(beta2, s.columns, xp.mean(square, axis=row, keepdims=True))
-        new = AdafactorState(rows, columns, s.v)
-        v = rows / xp.maximum(xp.mean(rows, axis=row, keepdims=True), mean_floor) * columns
-    d = g / xp.sqrt(xp.maximum(v, floor))
-    d = d / xp.maximum(rms(xp, d) / threshold, 1.0)
-    if scale_parameter:
-        d = xp.maximum(rms(xp, p), epsilon2) * d
-    return (on(xp, lr, t).minimum(lr, power(xp, t, -0.5)) if relative_step else lr) * d, new
-
+    d, new = direction(xp, g, s, t, beta2_decay, epsilon1, threshold, mean_floor, floor, factored, min_dim)
+    step = on(xp, lr, t).minimum(lr, power(xp, t, -0.5)) if relative_step else lr
+    return step * (xp.maximum(rms(xp, p), epsilon2) * d), new

@@ -15,7 +15,7 @@ class MatricesState(NamedTuple):
     other: Any
 
 
-Use = Literal["shape", "matrix", "other"]
+Use = Literal["shape", "other"]
 
 
 def _start(
@@ -25,7 +25,7 @@ def _start(
 
 
 def _is_matrix(p: Array, use: Use) -> bool:
-    return use == "matrix" or (use == "shape" and p.ndim == 2)
+    return use == "shape" and p.ndim == 2
 
 
 @combinator(MatricesState, init=_start)
@@ -42,7 +42,7 @@ def matrices(
 ) -> Law:
     """Give leaves of two axes to the first rule and all others to the second: ``matrices(muon, adam)``.
 
-    ``use`` decides for a leaf in place of its shape, as for an embedding that is no matrix of a map. Source: the hybrid of KellerJordan/Muon, by shape alone.
+    ``use="other"`` gives a matrix to the second rule too, as for an embedding. Source: the hybrid of KellerJordan/Muon, by shape alone.
     """
     if _is_matrix(p, use):
         d, state = yield from matrix(xp, p, g, s.matrix, t)

@@ -48,7 +48,7 @@ def prodigy(
     growth: Positive | None = None,
     debias: bool = False,
     safeguard_warmup: bool = False,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: Annotated[float, Ge(0), Unit(p=-1)] = 0.0,
 ) -> Law:
     """Adam's step times d, where d grows towards ``<g, start - p> / |s|_1`` over all leaves.
 

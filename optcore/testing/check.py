@@ -1,0 +1,125 @@
+"""One call that proves a rule on the backends of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from optcore import backends
+from optcore.backends.base import Backend, missing
+from optcore.compose import Combinator
+from optcore.rule import Rule
+from optcore.testing import laws
+from optcore.testing.strategies import Case, cases, dyadic_cases
+
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError:
+    raise missing("hypothesis", "proof") from None
+
+__all__ = ["Report", "check_rule", "subjects"]
+
+EXACT_STEPS = {"float32": 3, "float64": 8}
+"""Steps of dyadic numbers that a mantissa holds: each adds three bits for a coefficient and more for the rate."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the proof of one rule on one backend found."""
+
+    rule: str
+    backend: str
+    used: float  #: the largest fraction of the certified bound that a result used
+    laws: tuple[str, ...]  #: the laws that were tested and hold
+    failures: dict[str, str] = field(default_factory=dict)  #: by law, what broke it
+
+    @property
+    def holds(self) -> bool:
+        return not self.failures
+
+
+def check_rule(
+    rule: Rule,
+    *,
+    backends: Iterable[str] = ("numpy",),
+    dtypes: Iterable[str] = ("float32", "float64"),
+    examples: int = 20,
+) -> list[Report]:
+    """Prove a rule: certified bound, exact arithmetic, scale law, kind, shared fields, purity.
+
+    Returns one report per backend; :attr:`Report.holds` tells whether every law was obeyed. Raises ImportError
+    with the pip command for a backend that is not installed.
+    """
+    return [_prove(rule, _named(name), tuple(dtypes), examples) for name in backends]
+
+
+def _named(name: str) -> Backend:
+    found = backends.named(name)
+    if name == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int) -> Report:
+    failures: dict[str, str] = {}
+    done: list[str] = []
+    worst = 0.0
+
+    def attempt(law: str, strategy: st.SearchStrategy[Any], body: Callable[[Any], None]) -> None:
+        run = settings(
+            max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )(given(strategy)(body))
+        try:
+            run()
+            done.append(law)
+        except Exception as error:  # a law that cannot be run is a law that is not proven
+            failures[law] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+    def bound(dtype: str) -> Callable[[Case], None]:
+        def body(case: Case) -> None:
+            nonlocal worst
+            worst = max(worst, laws.certified_bound(case, backend, dtype))
+
+        return body
+
+    def exact(dtype: str) -> Callable[[Case], None]:
+        return lambda case: laws.exact_arithmetic(case, backend, dtype)
+
+    for dtype in dtypes:
+        attempt(f"certified bound, {dtype}", cases(rule), bound(dtype))
+    base = next((d for d in dtypes if d in EXACT_STEPS), "float32")
+    if not laws.inexact_operations(rule):
+        for dtype in (d for d in dtypes if d in EXACT_STEPS):
+            law = dyadic_cases(rule, steps=EXACT_STEPS[dtype])
+            attempt(f"exact arithmetic, {dtype}", law, exact(dtype))
+    powers = st.tuples(cases(rule, decades=1.5, zeros=0.0), st.sampled_from([-4, -2, 2, 4]), st.sampled_from([-4, 0, 2, 4]))
+    attempt("scale law", powers, lambda drawn: laws.scale_law(drawn[0], backend, base, *drawn[1:]))
+    attempt("shared fields", cases(rule), lambda c: laws.shared_fields_agree(c, backend, base))
+    attempt("purity", cases(rule), lambda c: laws.nothing_is_written(c, backend, base))
+    if rule.ndim is None or rule.kind == "elementwise":
+        alike: list[bool] = []
+        attempt("kind", cases(rule), lambda c: alike.append(laws.declared_kind(c, backend, base)))
+        if rule.kind == "leafwise" and all(alike) and "kind" in done:
+            failures["kind"] = f"{rule.name}: declared leafwise, but no input tells a leaf from its two halves"
+    return Report(rule.name, backend.name, worst, tuple(done), failures)
+
+
+def subjects() -> dict[str, Rule]:
+    """Everything to prove: all rules and clipping laws, and each combinator around a rule it fits."""
+    from optcore import registry
+
+    found: dict[str, Rule] = {**registry.rules(), **registry.clipping()}
+    matrix = next((r for r in registry.rules().values() if r.ndim == 2), None)
+    plain = registry.rules()["adam"]
+    for name, each in registry.combinators().items():
+        found[name] = _applied(each, matrix, plain)
+    return dict(sorted(found.items()))
+
+
+def _applied(each: Combinator, matrix: Rule | None, plain: Rule) -> Rule:
+    """A combinator of two rules splits leaves between a matrix rule and another."""
+    return each(plain) if len(each.takes) == 1 else each(matrix or plain, plain)

@@ -1,0 +1,379 @@
+"""The laws that every rule must obey on every backend; each raises AssertionError where it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from optcore import leaf
+from optcore.backends.base import Backend
+from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
+from optcore.backends.numpy import np
+from optcore.effects import Due, Max
+from optcore.hyper import REQUIRED
+from optcore.rule import Rule
+from optcore.testing.bound import TINY, UNITS, BoundNamespace
+from optcore.testing.opaque import Recorder
+from optcore.testing.strategies import Case
+from optcore.typing import Unit
+
+__all__ = [
+    "certified_bound",
+    "declared_kind",
+    "exact_arithmetic",
+    "inexact_operations",
+    "nothing_is_written",
+    "scale_law",
+    "shared_fields_agree",
+]
+
+
+def solo(law: Generator[Any, Any, Any], cond: Callable[..., Any]) -> Any:
+    """Run a law on one leaf alone: its own values are the totals."""
+    answer: Any = None
+    while True:
+        try:
+            request = law.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(request, Due):
+            answer = cond(request.condition, request.then, request.state)
+        elif isinstance(request, tuple):
+            answer = tuple(r.value if isinstance(r, Max) else r for r in request)
+        else:
+            answer = request.value if isinstance(request, Max) else request
+
+
+def _host_cond(condition: bool, then: Callable[[Any], Any], state: Any) -> Any:
+    return then(state) if condition else state
+
+
+def _values(rule: Rule, backend: Backend, t: int) -> dict[str, Any]:
+    return laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
+
+
+def certified_bound(case: Case, backend: Backend, dtype: str) -> float:
+    """Every step of the backend lies inside the bound computed from the law; returns the largest used fraction.
+
+    Each step starts from the backend's own state as exact input. float16 and bfloat16 leaves are computed
+    in float32, and their new parameter is rounded once more.
+    """
+    rule = case.rule
+    compute = "float64" if dtype == "float64" else "float32"
+    with np.errstate(all="ignore"):
+        p = backend.array(case.p.astype(compute), dtype)
+        state = start(rule, backend, p, _values(rule, backend, 1))
+        worst = 0.0
+        for t, grad in enumerate(case.grads, 1):
+            g = backend.array(grad.astype(compute), dtype)
+            values = _values(rule, backend, t)
+            mine = [x if x is None else backend.cast(x, compute) for x in rule.unpack(state)]
+            recorder = Recorder(backend.xp, backend.numpy)
+            seen = backend.cast(p, compute), backend.cast(g, compute)
+            (new, _), state = solo(leaf.update(rule, recorder, *seen, rule.pack(mine), t, values), backend.cond)
+            ns = BoundNamespace(compute, flushes=backend.flushes, record=iter(recorder.record))
+            given = [None if x is None else ns.exact(backend.numpy(x)) for x in mine]
+            exact = (ns.exact(backend.numpy(x)) for x in seen)
+            (want, _), after = solo(leaf.update(rule, ns, *exact, rule.pack(given), t, values), _host_cond)
+            p = backend.cast(new, dtype)
+            error = want.error
+            if dtype != compute:
+                error = error + UNITS[dtype] * (np.abs(want.value) + error) + TINY[dtype]
+            pairs = [("p", p, want.value, error)]
+            for f, x, w in zip(rule.fields, rule.unpack(state), rule.unpack(after), strict=True):
+                if x is not None:
+                    pairs.append((f.name, x, w.value, w.error))
+            for name, x, value, room in pairs:
+                used = _used(backend.numpy(x).astype(np.float64), value, room, compute)
+                if not used <= 1.0:
+                    raise AssertionError(
+                        f"{rule.name} on {backend.name} in {dtype}: {name} after step {t} uses {used:.3g} of the "
+                        f"certified bound, at most 1 is right; {case!r}"
+                    )
+                worst = max(worst, used)
+    return worst
+
+
+def _used(x: Any, value: Any, room: Any, dtype: str) -> float:
+    """The largest fraction of the bound that is used; infinite where a value is off without one."""
+    allowed = room * (2.0 if dtype == "float64" else 1.0)  # in float64 the reference is rounded as well
+    open_ended = ~np.isfinite(allowed) | ~np.isfinite(value)  # an overflow on the way leaves nothing to certify
+    same = (x == value) | open_ended
+    with np.errstate(all="ignore"):
+        share = np.where(same, 0.0, np.abs(x - value) / allowed)
+    return float(np.max(np.where(np.isnan(share), np.inf, share), initial=0.0))
+
+
+def ready(rule: Rule) -> Rule:
+    """The rule with 1 for every hyper-parameter that has no default."""
+    return rule.bind(**{name: 1.0 for name, value in rule.values().items() if value is REQUIRED})
+
+
+@lru_cache(maxsize=1024)
+def inexact_operations(rule: Rule) -> set[str]:
+    """The operations of a rule that round even where sums and products are exact."""
+    from optcore.backends.numpy import backend
+
+    rule = ready(rule)
+    shape = (2, 2) if rule.ndim == 2 else (3,)
+    found: set[str] = set()
+    with np.errstate(all="ignore"):
+        for t in (1, 2):
+            p = np.ones(shape)
+            values = _values(rule, backend, t)
+            recorder = Recorder(backend.xp, backend.numpy)
+            state = start(rule, backend, p, values)
+            solo(leaf.update(rule, recorder, p, p, state, t, values), _host_cond)
+            ns = BoundNamespace("float64", record=iter(recorder.record))
+            given = [None if x is None else ns.exact(x) for x in rule.unpack(state)]
+            solo(leaf.update(rule, ns, ns.exact(p), ns.exact(p), rule.pack(given), t, values), _host_cond)
+            found |= ns.used
+    return found
+
+
+def _trajectory(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, state: Any = None) -> list[Any]:
+    """All arrays after the last step, as NumPy arrays: the parameter and the state."""
+    with np.errstate(all="ignore"):
+        p = backend.array(p, dtype)
+        state = start(rule, backend, p, _values(rule, backend, 1)) if state is None else state
+        for t, g in enumerate(grads, 1):
+            values = _values(rule, backend, t)
+            law = leaf.update(rule, backend.xp, p, backend.array(g, dtype), state, t, values)
+            (p, _), state = solo(law, backend.cond)
+        return [None if x is None else backend.numpy(x) for x in (p, *rule.unpack(state))]
+
+
+def exact_arithmetic(case: Case, backend: Backend, dtype: str) -> None:
+    """A division-free rule on dyadic numbers is bit for bit what rational arithmetic gives."""
+    from optcore.backends.numpy import backend as reference
+
+    if inexact_operations(case.rule):
+        return
+    want = _trajectory(case.rule, reference, "float64", case.p, case.grads)
+    if any(x is not None and not np.array_equal(x, x.astype(dtype)) for x in want):
+        return  # more digits than the mantissa holds
+    got = _trajectory(case.rule, backend, dtype, case.p, case.grads)
+    for name, x, y in zip(("p", *(f.name for f in case.rule.fields)), got, want, strict=True):
+        if x is not None and not np.array_equal(x.astype(np.float64), y):
+            raise AssertionError(
+                f"{case.rule.name} on {backend.name} in {dtype}: {name} is not exact, though all inputs are dyadic "
+                f"and the law does not divide; {case!r}"
+            )
+
+
+def scale_law(case: Case, backend: Backend, dtype: str, a: int, b: int) -> None:
+    """With g in units 4^a, p in units 4^b and every number in its declared unit, nothing changes bit for bit."""
+    rule = case.rule
+    if any(f.unit is None for f in rule.fields):
+        names = [f.name for f in rule.fields if f.unit is None]
+        raise AssertionError(f"{rule.name}: the state fields {names} declare no unit, as in '#: ...; unit [g^2]'")
+    scaled = _rescaled(case, a, b)
+    if scaled is None:
+        return
+    first = _trajectory(rule, backend, dtype, case.p, case.grads)
+    p, grads = case.p * 4.0**b, [g * 4.0**a for g in case.grads]
+    second = _trajectory(scaled, backend, dtype, p, grads)
+    units = [Unit(p=1), *(f.unit for f in rule.fields)]
+    for name, unit, x, y in zip(("p", *(f.name for f in rule.fields)), units, first, second, strict=True):
+        if x is not None and unit is not None and not np.array_equal(x * _factor(unit, a, b), y, equal_nan=True):
+            raise AssertionError(
+                f"{rule.name} on {backend.name} in {dtype}: {name} is not in its declared unit {unit}: another "
+                f"result after scaling g by 4^{a} and p by 4^{b}; {case!r}"
+            )
+
+
+def _factor(unit: Unit, a: int, b: int) -> float:
+    return float(2.0 ** float(2 * (Fraction(unit.g) * a + Fraction(unit.p) * b)))
+
+
+def _rescaled(case: Case, a: int, b: int) -> Rule | None:
+    """The rule with its numbers in the new units; the rate of a direction takes p's unit over the direction's."""
+    rule, values = case.rule, case.rule.values()
+    direction = _direction_unit(rule)
+    changed: dict[str, Any] = {}
+    for name, h in rule.hypers.items():
+        if isinstance(values[name], int | float) and not isinstance(values[name], bool) and not h.static:
+            unit = h.unit
+            if name == "lr" and "lr" not in rule.owns:
+                unit = Unit(g=-direction.g, p=1 - direction.p)
+            elif name == "weight_decay" and "decay" not in rule.owns:
+                unit = _decay_unit(rule, values["decay"], direction)
+            changed[name] = values[name] * _factor(unit, a, b)
+    return rule.bind(**changed)
+
+
+def _decay_unit(rule: Rule, place: str, direction: Unit) -> Unit:
+    """``wd p`` is a gradient where coupled, ``lr wd`` a pure number elsewhere."""
+    if place == "coupled":
+        return Unit(g=1, p=-1)
+    rate = rule.hypers["lr"].unit if "lr" in rule.owns else Unit(g=-direction.g, p=1 - direction.p)
+    return Unit(g=-rate.g, p=-rate.p)
+
+
+def _direction_unit(rule: Rule) -> Unit:
+    """The unit of the direction, read off one step on numbers that scale exactly."""
+    from optcore.backends.numpy import backend
+
+    if "lr" in rule.owns:
+        return Unit(p=1)
+    shape = (2, 2) if rule.ndim == 2 else (2,)
+    rng = np.random.default_rng(0)
+    p, g = (np.asarray(rng.integers(1, 9, shape) / 8.0) for _ in range(2))
+    plain = {n: h.default for n, h in rule.hypers.items() if n in ("weight_decay", "maximize")}
+    bound = rule.bind(**{**plain, "lr": 1.0, "weight_decay": 0.0})
+
+    def size(a: int, b: int) -> float:
+        values = dict(_values(bound, backend, 3))
+        for name, h in bound.hypers.items():
+            if isinstance(values[name], float) and name != "lr":
+                values[name] *= _factor(h.unit, a, b)
+        state = start(bound, backend, p * 4.0**b, values)
+        units = [f.unit or Unit() for f in rule.fields]
+        full = [None if x is None else np.asarray(x + _factor(u, a, b)) for x, u in zip(rule.unpack(state), units, strict=True)]
+        (_, step), _ = solo(leaf.update(bound, backend.xp, p * 4.0**b, g * 4.0**a, rule.pack(full), 3, values), _host_cond)
+        return float(np.abs(step).sum())
+
+    base = size(0, 0)
+    powers = [Fraction(round(4 * float(np.log2(size(*at) / base)) / 2), 4) for at in ((1, 0), (0, 1))]
+    return Unit(*powers)
+
+
+def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
+    """Whether a leaf and its two halves, run as two leaves, give the same; a rule declared elementwise must.
+
+    The same bits, or, where the law asks for totals, whose sums have another order, one step within the
+    certified bound of the other.
+    """
+    rule = case.rule
+    if case.p.ndim == 0 or case.p.shape[0] < 2:
+        return True
+    totals = _asks_for_totals(rule)
+    grads = case.grads[:1] if totals else case.grads
+    halves = _halves(rule, backend, dtype, case.p, grads, case.p.shape[0] // 2)
+    if totals:
+        whole, room = _bounds(rule, backend, dtype, case.p, grads[0])
+    else:
+        whole, room = _trajectory(rule, backend, dtype, case.p, grads), None
+    same = True
+    for k, (x, y) in enumerate(zip(whole, halves, strict=True)):
+        if (x is None) != (y is None) or (x is not None and x.shape != y.shape):
+            same = False
+        elif x is not None and room is not None:
+            same = same and _used(y.astype(np.float64), x, 2.0 * room[k], dtype) <= 1.0
+        elif x is not None:
+            same = same and np.array_equal(x, y, equal_nan=True)
+    if not same and rule.kind == "elementwise":
+        raise AssertionError(
+            f"{rule.name} on {backend.name}: declared elementwise, but a leaf and its two halves differ; {case!r}"
+        )
+    return same
+
+
+def _asks_for_totals(rule: Rule) -> bool:
+    from optcore.backends.numpy import backend
+
+    asked = False
+
+    def watch(law: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        nonlocal asked
+        request = next(law)
+        while True:
+            asked = asked or not isinstance(request, Due)
+            request = law.send((yield request))
+
+    rule = ready(rule)
+    p = np.ones((2, 2) if rule.ndim == 2 else (2,))
+    values = _values(rule, backend, 1)
+    law = leaf.update(rule, backend.xp, p, p, start(rule, backend, p, values), 1, values)
+    try:
+        solo(watch(law), _host_cond)
+    except RuntimeError as stop:  # the watched law ended, which a generator must not let through
+        if not isinstance(stop.__cause__, StopIteration):
+            raise
+    return asked
+
+
+def _bounds(rule: Rule, backend: Backend, dtype: str, p: Any, g: Any) -> tuple[list[Any], list[Any]]:
+    """The values and error bounds of the first step on a whole leaf."""
+    ns = BoundNamespace(dtype, flushes=backend.flushes)
+    with np.errstate(all="ignore"):
+        p, g = (backend.numpy(backend.array(x, dtype)) for x in (p, g))
+        values = _values(rule, backend, 1)
+        state = [
+            None if x is None else ns.exact(backend.numpy(x))
+            for x in rule.unpack(start(rule, backend, backend.array(p, dtype), values))
+        ]
+        law = leaf.update(rule, ns, ns.exact(p), ns.exact(g), rule.pack(state), 1, values)
+        (new, _), after = solo(law, _host_cond)
+    arrays = [new, *rule.unpack(after)]
+    return [None if x is None else x.value for x in arrays], [None if x is None else x.error for x in arrays]
+
+
+def _halves(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, half: int) -> list[Any]:
+    """A leaf run as two leaves of one tree, and joined; totals and shared fields are over both."""
+    cuts = (slice(0, half), slice(half, None))
+    params = [backend.array(p[cut], dtype) for cut in cuts]
+    states = [rule.unpack(start(rule, backend, p, _values(rule, backend, 1))) for p in params]
+    shared = [x for x, f in zip(states[0], rule.fields, strict=True) if f.shared]
+    with np.errstate(all="ignore"):
+        for t, grad in enumerate(grads, 1):
+            values = _values(rule, backend, t)
+            jobs = [
+                Leaf(p, backend.array(grad[cut], dtype), rule.pack(s), t, values)
+                for p, s, cut in zip(params, states, cuts, strict=True)
+            ]
+            done, shared = advance(rule, backend, jobs, shared)
+            params, states = [m.p for m, _ in done], [arrays for _, arrays in done]
+    out = [np.concatenate([backend.numpy(p) for p in params])]
+    for i, f in enumerate(rule.fields):
+        pair = [None if s[i] is None else backend.numpy(s[i]) for s in states]
+        joins = pair[0] is not None and pair[1] is not None and not f.shared and pair[0].ndim == p.ndim
+        joins = joins and pair[0].shape[1:] == pair[1].shape[1:]
+        out.append(np.concatenate(pair) if joins else pair[0])
+    return out
+
+
+def shared_fields_agree(case: Case, backend: Backend, dtype: str) -> None:
+    """Shared fields come from totals, scalars and shared fields only: every leaf computes the same bits."""
+    rule = case.rule
+    if not any(f.shared for f in rule.fields):
+        return
+    params = [backend.array(x, dtype) for x in (case.p, case.p * 3.0 + 1.0)]
+    states = [start(rule, backend, p, _values(rule, backend, 1)) for p in params]
+    shared = [x for x, f in zip(rule.unpack(states[0]), rule.fields, strict=True) if f.shared]
+    with np.errstate(all="ignore"):
+        for t, grad in enumerate(case.grads, 1):
+            values = _values(rule, backend, t)
+            grads = [backend.array(x, dtype) for x in (grad, grad * -0.5)]
+            jobs = [Leaf(p, g, s, t, values) for p, g, s in zip(params, grads, states, strict=True)]
+            done, shared = advance(rule, backend, jobs, shared)
+            params, states = [m.p for m, _ in done], [rule.pack(arrays) for _, arrays in done]
+            for f, *values_of in zip(rule.fields, *(arrays for _, arrays in done), strict=True):
+                first, second = map(backend.numpy, values_of)
+                if f.shared and not np.array_equal(first, second, equal_nan=True):
+                    raise AssertionError(f"{rule.name}: the shared field {f.name} depends on the leaf; {case!r}")
+
+
+def nothing_is_written(case: Case, backend: Backend, dtype: str) -> None:
+    """A step writes into nothing it was given, and keeps shapes and dtypes."""
+    rule = case.rule
+    p, g = backend.array(case.p, dtype), backend.array(case.grads[0], dtype)
+    with np.errstate(all="ignore"):
+        state = start(rule, backend, p, _values(rule, backend, 1))
+        given = [x for x in (p, g, *rule.unpack(state)) if x is not None]
+        before = [np.array(backend.numpy(x)) for x in given]
+        law = leaf.update(rule, backend.xp, p, g, state, 1, _values(rule, backend, 1))
+        (new, _), after = solo(law, backend.cond)
+    for x, was in zip(given, before, strict=True):
+        if not np.array_equal(backend.numpy(x), was, equal_nan=True):
+            raise AssertionError(f"{rule.name} on {backend.name}: a step wrote into its input; {case!r}")
+    for name, old, x in [("p", p, new), *zip([f.name for f in rule.fields], rule.unpack(state), rule.unpack(after), strict=True)]:
+        if old is not None and (tuple(x.shape) != tuple(old.shape) or x.dtype != old.dtype):
+            raise AssertionError(
+                f"{rule.name} on {backend.name}: {name} went from {old.dtype}{tuple(old.shape)} to "
+                f"{x.dtype}{tuple(x.shape)}; {case!r}"
+            )
+
+

@@ -1,0 +1,97 @@
+"""Opaque steps: what a backend returned is checked by its own residual, and the bound restarts there.
+
+Carried through, an error bound would be vacuous after three Newton-Schulz iterations, and eigenvectors have no
+bound at all where eigenvalues are close. So the backend's run is recorded, its result is checked for what it
+must satisfy, and the law goes on from it as exact input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optcore import matrix
+from optcore.backends.numpy import np
+from optcore.matrix import Interpreter
+from optcore.testing.bound import Bounded, BoundNamespace
+
+__all__ = ["Recorder", "check_step"]
+
+STABLE = 32.0
+"""Backward errors of LAPACK's eigh and QR, in units of ``n u |A|``: far above what is seen, far below a fault."""
+
+
+class Recorder(Interpreter):
+    """A backend's namespace that keeps what went into each opaque step and what came out."""
+
+    def __init__(self, xp: Any, numpy: Callable[[Any], Any]) -> None:
+        self._xp, self._numpy = xp, numpy
+        self.record: list[tuple[tuple[Any, ...], Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    def opaque(self, step: Callable[..., Any], *arrays: Any) -> Any:
+        result = step(self._xp, *arrays)
+        seen = tuple(x if isinstance(x, int | float) else self._numpy(x) for x in arrays)
+        self.record.append((seen, self._numpy(result)))
+        return result
+
+
+def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, ...], recorded: Any) -> Any:
+    """Check one recorded step and return its result as exact; AssertionError where it does not hold."""
+    inputs, result = recorded
+    for mine, theirs in zip(given, inputs, strict=True):
+        if isinstance(mine, Bounded) and not np.all(np.abs(mine.value - theirs) <= mine.error * (1 + 1e-9)):
+            raise AssertionError(f"{step.__name__}: the backend's input lies outside the certified bound")
+    check = CHECKS.get(step.__name__, _bounded)
+    problem = check(ns, step, inputs, result)
+    if problem:
+        raise AssertionError(f"{step.__name__}: {problem}")
+    return result if np.issubdtype(np.asarray(result).dtype, np.integer) else ns.exact(result)
+
+
+def _bounded(ns: BoundNamespace, step: Callable[..., Any], inputs: tuple[Any, ...], result: Any) -> str:
+    """One step from exact input has a bound of its own."""
+    fresh = BoundNamespace(ns.dtype, flushes=ns.flushes)
+    want = step(fresh, *(x if isinstance(x, int | float) else fresh.exact(x) for x in inputs))
+    far = np.abs(result - want.value) - want.error
+    return f"off by {far.max():.2e} more than one step's bound" if np.any(far > 0) else ""
+
+
+def _eigenbasis(ns: BoundNamespace, step: Any, inputs: tuple[Any, ...], basis: Any) -> str:
+    a, q = np.asarray(inputs[0], dtype=np.float64), np.asarray(basis, dtype=np.float64)
+    turned = q.T @ a @ q
+    off = np.abs(turned - np.diag(np.diag(turned))).max(initial=0.0)
+    room = STABLE * len(a) * ns.unit * np.linalg.norm(a) + ns.eta
+    falls = np.diag(turned)
+    if off > room or np.any(falls[1:] - falls[:-1] > room):
+        return f"no eigenbasis in falling order: {off:.2e} off the diagonal, {room:.2e} is allowed"
+    return _orthogonal(ns, q)
+
+
+def _orthonormal(ns: BoundNamespace, step: Any, inputs: tuple[Any, ...], factor: Any) -> str:
+    a, q = np.asarray(inputs[0], dtype=np.float64), np.asarray(factor, dtype=np.float64)
+    below = np.abs(np.tril(q.T @ a, -1)).max(initial=0.0)
+    room = STABLE * len(a) * ns.unit * np.linalg.norm(a) + ns.eta
+    return f"{below:.2e} below the diagonal, {room:.2e} is allowed" if below > room else _orthogonal(ns, q)
+
+
+def _orthogonal(ns: BoundNamespace, q: Any) -> str:
+    off = np.abs(q.T @ q - np.eye(q.shape[1])).max(initial=0.0)
+    room = STABLE * len(q) * ns.unit
+    return f"{off:.2e} from orthogonal, {room:.2e} is allowed" if off > room else ""
+
+
+def _descending(ns: BoundNamespace, step: Any, inputs: tuple[Any, ...], order: Any) -> str:
+    x = np.asarray(inputs[0])
+    if sorted(order.tolist()) != list(range(len(x))):
+        return f"{order} is no permutation"
+    return "" if np.all(np.diff(x[order]) <= 0) else f"{order} does not sort {x} from large to small"
+
+
+CHECKS: dict[str, Callable[..., str]] = {
+    matrix.eigenbasis.__name__: _eigenbasis,
+    matrix.orthonormal.__name__: _orthonormal,
+    matrix.descending.__name__: _descending,
+}

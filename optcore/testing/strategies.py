@@ -1,0 +1,116 @@
+"""Hypothesis strategies from the declarations of a rule: its hyper-parameters, leaves of the shapes it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from optcore.backends.base import missing
+from optcore.backends.numpy import np
+from optcore.hyper import REQUIRED, Hyper
+from optcore.rule import TEMPLATE, Rule
+
+try:
+    from hypothesis import strategies as st
+except ImportError:
+    raise missing("hypothesis", "proof") from None
+
+__all__ = ["Case", "cases", "dyadic_cases", "hyper_parameters", "number"]
+
+SHAPES = ((), (1,), (7,), (4, 3), (3, 5), (2, 3, 2))
+DYADIC = (0.5, 0.75, 0.875)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rule at work: bound hyper-parameters and the arrays of several steps, in float64."""
+
+    rule: Rule
+    p: Any
+    grads: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"Case({self.rule!r}, shape={self.p.shape}, steps={len(self.grads)})"
+
+
+def number(hyper: Hyper) -> st.SearchStrategy[Any]:
+    """Values of one hyper-parameter within its bounds, its default among them."""
+    if hyper.choices:
+        return st.sampled_from(hyper.choices)
+    if hyper.types == (bool,):
+        return st.booleans()
+    default = [] if hyper.default is REQUIRED else [hyper.default]
+    if hyper.static:
+        return st.sampled_from([*default, 1, 2, 3])
+    if not hyper.bounds:
+        return st.sampled_from(default)  # a coefficient of a polynomial, say: its range is not declared
+    upper = next((b.lt if isinstance(b, Lt) else b.le for b in hyper.bounds if isinstance(b, Lt | Le)), None)
+    if upper is not None:
+        inner = st.floats(0.0, 0.9999 * float(upper))  # type: ignore[arg-type]
+    elif hyper.default is REQUIRED or hyper.default is None:
+        inner = _decades(-3, 2)
+    elif hyper.default == 0:
+        inner = _decades(-8, 0)
+    else:
+        size = abs(hyper.default)
+        inner = _decades(-2, 1).map(lambda x: x * size)
+    positive = any(isinstance(b, Gt) for b in hyper.bounds)
+    some = [d for d in default if d is None or not positive or d > 0]
+    return st.one_of(st.sampled_from(some), inner) if some else inner
+
+
+def _decades(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high).map(lambda e: 10.0**e)
+
+
+def _of_template(rule: Rule) -> dict[str, st.SearchStrategy[Any]]:
+    places = ("coupled", "before") if "p" in rule.owns else TEMPLATE["decay"].choices
+    found: dict[str, st.SearchStrategy[Any]] = {
+        "lr": _decades(-4, -0.5),
+        "weight_decay": st.sampled_from([0.0, 0.01, 0.3]),
+        "decay": st.sampled_from(places),
+        "maximize": st.booleans(),
+    }
+    return found
+
+
+def hyper_parameters(rule: Rule) -> st.SearchStrategy[dict[str, Any]]:
+    """Dictionaries of hyper-parameters to bind, from the rule's own declarations and the template's."""
+    own = {name: number(h) for name, h in rule.hypers.items() if name not in TEMPLATE}
+    own = {n: st.sampled_from(["out_in", "in_out"]) if n.endswith("layout") else s for n, s in own.items()}
+    return st.fixed_dictionaries({**own, **_of_template(rule)})
+
+
+def _shapes(rule: Rule) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.sampled_from([s for s in SHAPES if rule.ndim in (None, len(s))])
+
+
+@st.composite
+def cases(draw: st.DrawFn, rule: Rule, *, steps: int = 3, decades: float = 9.0, zeros: float = 0.05) -> Case:
+    """Rules at work on arrays whose elements span ``2 * decades`` powers of ten, with a share of zeros."""
+    bound = rule.bind(**draw(hyper_parameters(rule)))
+    shape = draw(_shapes(rule))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def array() -> Any:
+        size = 10.0 ** rng.uniform(-decades, decades, shape)
+        return np.asarray(rng.choice([-1.0, 0.0, 1.0], shape, p=[0.5 - zeros / 2, zeros, 0.5 - zeros / 2]) * size)
+
+    return Case(bound, array(), tuple(array() for _ in range(steps)))
+
+
+@st.composite
+def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
+    """Rules at work on numbers k/8, with coefficients in halves, quarters and eighths: sums and products are exact."""
+    values: dict[str, Any] = {"lr": 0.5, "weight_decay": draw(st.sampled_from([0.0, 0.25]))}
+    values["decay"] = draw(st.sampled_from(["coupled", "with"]))
+    for name, h in rule.hypers.items():
+        if name not in TEMPLATE:
+            values[name] = draw(number(h)) if h.static else draw(st.sampled_from(DYADIC))
+            values[name] = "out_in" if name.endswith("layout") else values[name]
+    shape = draw(_shapes(rule))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    arrays = [np.asarray(rng.integers(-16, 17, shape) / 8.0) for _ in range(steps + 1)]
+    return Case(rule.bind(**values), arrays[0], tuple(arrays[1:]))
