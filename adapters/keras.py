@@ -53,8 +53,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self._schedule = Recipe.from_json(recipe).values["lr"]
 
     def __call__(self, step: Any) -> Any:
-        backend = _backend()
-        return self._schedule.at(backend.xp, backend.floating(keras.ops.convert_to_tensor(step)))
+        return self._schedule.at(_backend().xp, keras.ops.cast(step, keras.backend.floatx()))
 
     def get_config(self) -> dict[str, Any]:
         """The schedule as the text of a recipe."""
@@ -200,7 +199,8 @@ class Optimizer(keras.optimizers.Optimizer):
         if self._own.late:
             begun = [begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in zip(variables, values[:n], strict=True)]
             leaves = backend.cond(count == 0, lambda _: begun, leaves)
-        state = OptimizerState(count, 0, shared, (count,) * n, tuple(leaves), (), ())
+        step = keras.ops.cast(count, keras.backend.floatx())  # of a schedule's precision
+        state = OptimizerState(step, 0, shared, (count,) * n, tuple(leaves), (), ())
         grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values[:n], strict=True)]
         numbers = [{**self._of_leaf(v), "lr": rate} for v in variables]
         paths = [v.path for v in variables]

@@ -1,0 +1,40 @@
+"""The command ``optcore``: demo, verify and rules."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "demo": "train one small classifier in every installed framework, and compare",
+    "verify": "prove rules on the installed array libraries",
+    "rules": "list every rule with its state, hyper-parameters and source",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 where something failed, 2 for a wrong call."""
+    import optcore
+
+    parser = argparse.ArgumentParser(prog="optcore", description="Update rules written once, native everywhere.")
+    parser.add_argument("--version", action="version", version=f"optcore {optcore.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, words in COMMANDS.items():
+        module = importlib.import_module(f"optcore.adapters.cli.{name}")
+        command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        module.arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(argv)
+    try:
+        return int(options.run(options))
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        print(f"optcore {options.command}: {error}", file=sys.stderr)
+        return 2
