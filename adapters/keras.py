@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optcore import backends
@@ -87,6 +87,8 @@ class Optimizer(keras.optimizers.Optimizer):
         known = {k: v for k, v in options.items() if k != "like"}
         rate = learning_rate if isinstance(learning_rate, int | float) else 1.0  # each step is given Keras' own
         plan = chosen.build(**known, learning_rate=rate)  # raises before anything is kept
+        if plan.recipe.layout is None:  # Keras' kernels are in x out on every backend
+            plan = replace(plan, recipe=plan.recipe.replace(layout="in_out"))
         super().__init__(learning_rate=_rate(learning_rate), weight_decay=weight_decay, **base)
         self._own = _Own(plan, options)
 

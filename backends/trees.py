@@ -56,7 +56,7 @@ def flatten_like(who: str, tree: Any, names: Sequence[str]) -> list[Any]:
     leaves, found, _ = flatten(tree)
     if list(names) != found:
         extra, lacking = sorted(set(found) - set(names)), sorted(set(names) - set(found))
-        what = [f"{lacking[0]!r} is missing"] * bool(lacking) + [f"{extra[0]!r} is unknown"] * bool(extra)
+        what = [f"{name!r} is missing" for name in lacking[:1]] + [f"{name!r} is unknown" for name in extra[:1]]
         raise ValueError(
             f"{who}: {len(found)} gradients for {len(names)} parameters: {' and '.join(what) or 'another order'}; "
             "give the gradients as a tree of the parameters' structure, with None where there is none"

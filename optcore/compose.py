@@ -20,8 +20,9 @@ __all__ = ["Chain", "Combinator", "Combined", "Wrapped", "chain", "combinator"]
 class Composite(Rule):
     """What a chain and a combined rule share: parts whose hyper-parameters show under one roof.
 
-    A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``.
-    Learning rate, decay and its place belong to the whole; the last part that states them is heard.
+    A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``. Learning
+    rate, decay and its place belong to the whole: a chain hears its last link that states them, a
+    combinator its first rule.
     """
 
     parts: tuple[Rule, ...]
@@ -40,12 +41,12 @@ class Composite(Rule):
                     exposed = name if count[name] == 1 else f"{names[i]}.{name}"
                     self.routes[exposed] = i, name
                     hypers[exposed] = hyper
+        for part in self.parts if isinstance(self, Chain) else reversed(self.parts):
             stated = {k: v for k, v in part.values().items() if k in part.template or k in _bound(part)}
             for name in TEMPLATE:
                 if name in stated:
-                    default = stated[name]
-                    hypers[name] = replace(part.hypers[name], default=default)
-                    self.template[name] = default
+                    hypers[name] = replace(part.hypers[name], default=stated[name])
+                    self.template[name] = stated[name]
         self.hypers = MappingProxyType({**hypers, **own})
         self.owns = frozenset().union(*(part.owns for part in self.parts))
         self._inward = tuple(

@@ -145,11 +145,17 @@ def keywords_of(*functions: Callable[..., Any] | None, skip: Iterable[str] = ())
     for function in functions:
         if function is None:
             continue
-        hints = typing.get_type_hints(function, include_extras=True)
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is parameter.KEYWORD_ONLY and name not in found and name not in skip:
-                found[name] = _parse(name, hints[name], parameter.default)
+                found[name] = _parse(name, _evaluated(function, parameter.annotation), parameter.default)
     return MappingProxyType(found)
+
+
+def _evaluated(function: Callable[..., Any], annotation: Any) -> Any:
+    """One annotation alone: the others may name what only the author's own scope knows."""
+    stand_in = type("Annotation", (), {"__annotations__": {"it": annotation}, "__module__": function.__module__})
+    space = getattr(function, "__globals__", {})
+    return typing.get_type_hints(stand_in, globalns=space, include_extras=True)["it"]
 
 
 def unknown(owner: str, kind: str, name: str, known: Iterable[str]) -> str:

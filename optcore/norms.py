@@ -20,8 +20,8 @@ def squares(xp: Namespace, x: Any) -> tuple[Any, Any, Any]:
     size = xp.abs(x)
     large, small = size > LARGE, size < SMALL
     zero = xp.zeros_like(size)
-    top = xp.where(large, size * DOWN, zero)
-    low = xp.where(small, size * UP, zero)
+    top = xp.where(large, size, zero) * DOWN  # chosen before it is scaled: what is not taken must not overflow
+    low = xp.where(small, size, zero) * UP
     middle = xp.where(large, zero, xp.where(small, zero, size))  # a NaN stays here
     return xp.sum(top * top), xp.sum(middle * middle), xp.sum(low * low)
 

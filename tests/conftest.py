@@ -1,0 +1,76 @@
+"""One enum of backends, strict settings, and the arrays that tests share."""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+jax.config.update("jax_enable_x64", True)
+settings.register_profile("optcore", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("optcore")
+
+
+class Library(enum.Enum):
+    """The array libraries that a law is run with."""
+
+    NUMPY = "numpy"
+    NUMPY_READONLY = "numpy:readonly"
+    STRICT = "strict"
+    STRICT_DEVICE = "strict:device1"
+    TORCH = "torch"
+    JAX = "jax"
+    CUPY = "cupy"
+
+    @property
+    def backend(self) -> Any:
+        from optcore import backends
+
+        return backends.named(self.value.partition(":")[0])
+
+    def array(self, values: Any, dtype: str = "float64") -> Any:
+        """An array of this library, read-only or on another virtual device where the name says so."""
+        if self is Library.STRICT_DEVICE:
+            import array_api_strict as xp
+
+            return xp.asarray(values, dtype=getattr(xp, dtype), device=xp.Device("device1"))
+        made = self.backend.array(np.asarray(values), dtype)
+        if self is Library.NUMPY_READONLY:
+            made = made.copy()
+            made.setflags(write=False)
+        return made
+
+
+def _mark(library: Library) -> Any:
+    if library is Library.CUPY:
+        has_device = importlib.util.find_spec("cupy") is not None and _cuda()
+        return pytest.param(library, marks=[pytest.mark.gpu, pytest.mark.skipif(not has_device, reason="no CUDA device")])
+    return library
+
+
+def _cuda() -> bool:
+    import cupy
+
+    try:
+        return bool(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
+EVERY = [_mark(library) for library in Library]
+
+
+@pytest.fixture(params=EVERY, ids=lambda library: library.value)
+def library(request: pytest.FixtureRequest) -> Library:
+    return request.param
+
+
+def numpy_of(x: Any) -> Any:
+    from optcore.backends import of
+
+    return of(x).numpy(x)
