@@ -6,6 +6,7 @@ Every rule has a class here, under torch's name and signature where torch has th
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -54,6 +55,10 @@ class Optimizer(torch.optim.Optimizer):
                 if mine:
                     step = mine.setdefault("step", 1.0)  # a state without a step has made one
                     mine["step"] = step if torch.is_tensor(step) else torch.tensor(float(step))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, ours or torch's own; it is copied, so that two optimizers never share a tensor."""
+        super().load_state_dict(copy.deepcopy(state_dict))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; with a closure, evaluate it first and return its loss."""
@@ -146,10 +151,7 @@ class Optimizer(torch.optim.Optimizer):
         for i, (p, (_, plan)) in enumerate(zip(params, owners, strict=True)):
             mine = self.state[p]
             count = state.counts[i]
-            if torch.is_tensor(count):
-                mine["step"] = count
-            else:
-                mine["step"].fill_(count)
+            mine["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
             arrays = zip(_names(plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
             mine.update({n: x for n, f, x in arrays if not f.shared and x is not None})
             if recipe.accumulate > 1:

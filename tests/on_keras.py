@@ -1,0 +1,266 @@
+"""Run by test_keras.py with KERAS_BACKEND set: Keras' numbers, configuration, saving and fit."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import optcore
+from optcore import schedules
+from optcore.adapters import keras as ours
+from optcore.adapters import native
+
+KIND = keras.backend.backend()
+if KIND == "tensorflow":
+    import tensorflow
+
+    cpu = tensorflow.config.list_physical_devices("CPU")[0]  # two devices for two replicas, before any is used
+    tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+
+TOLERANCE = 1e-12 if KIND != "tensorflow" else 2e-6
+"""On TensorFlow Keras itself casts its hyper-parameters through float32 (``ops.cast(0.9, "float64")``)."""
+LOOSE = {"Adafactor": 2e-9, "Muon": 1e-8}
+"""Keras computes Adafactor's and Muon's scalars in float32, worth 2^-24 of a step here."""
+SHAPES = ((7,), (4, 3), (2, 3, 2, 2))
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Any:
+    keras.backend.set_floatx("float64")
+    yield
+    keras.backend.set_floatx("float32")
+
+
+def run(optimizer: Any, steps: int = 12, shapes: Any = SHAPES) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    variables = [keras.Variable(rng.standard_normal(s), name=f"v{i}") for i, s in enumerate(shapes)]
+    optimizer.build(variables)
+    for _ in range(steps):
+        grads = [rng.standard_normal(v.shape) * 10 ** rng.uniform(-2, 1) for v in variables]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in grads], variables)
+    return np.concatenate([np.ravel(keras.ops.convert_to_numpy(v)) for v in variables])
+
+
+RATE = keras.optimizers.schedules.CosineDecay(0.1, 20)
+NATIVE = [
+    ("SGD", {}),
+    ("SGD", {"learning_rate": RATE, "momentum": 0.9, "weight_decay": 0.1}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("Adam", {"weight_decay": 0.1}),
+    ("Adam", {"amsgrad": True}),
+    ("AdamW", {}),
+    ("RMSprop", {}),
+    ("RMSprop", {"learning_rate": RATE, "momentum": 0.9, "centered": True}),
+    ("Adagrad", {}),
+    ("Lion", {"weight_decay": 0.1}),
+    ("Lamb", {"weight_decay": 0.1}),
+    ("Adafactor", {}),
+    ("Adafactor", {"relative_step": False, "weight_decay": 0.1}),
+    ("Muon", {"adam_lr_ratio": 0.5}),
+    ("AdamW", {"global_clipnorm": 1.0, "use_ema": True, "gradient_accumulation_steps": 3}),
+    ("AdamW", {"clipvalue": 0.5, "loss_scale_factor": 4.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), NATIVE)
+def test_the_same_numbers_as_keras(name: str, options: Any) -> None:
+    want = run(getattr(keras.optimizers, name)(**options))
+    got = run(getattr(ours, name)(**options))
+    tolerance = max(TOLERANCE, LOOSE.get(name, 0.0))
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in NATIVE}))
+def test_the_same_parameters_and_defaults_as_keras(name: str) -> None:
+    theirs = inspect.signature(getattr(keras.optimizers, name).__init__).parameters
+    mine = inspect.signature(getattr(ours, name)).parameters
+    own = {k: p.default for k, p in mine.items() if k != "base"}
+    assert own == {k: p.default for k, p in theirs.items() if k in own}
+    assert set(theirs) - set(own) <= {"self", "kwargs", *ours.BASE}
+
+
+@pytest.mark.parametrize(("name", "options"), NATIVE)
+def test_configuration_round_trips(name: str, options: Any) -> None:
+    optimizer = getattr(ours, name)(**options)
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config() and dir(again) == dir(optimizer)
+    loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(loaded) is type(optimizer) and loaded.get_config() == optimizer.get_config()
+
+
+CHECKPOINTS = ["SGD", "Adam", "AdamW", "Adagrad", "Lion", "Lamb", "Muon"]
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_variables_have_keras_own_order(name: str) -> None:
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    want, got = getattr(keras.optimizers, name)(**options), getattr(ours, name)(**options)
+    run(want)
+    run(got)
+    assert [v.shape for v in got.variables] == [v.shape for v in want.variables]
+    for a, b in zip(got.variables, want.variables, strict=True):
+        x, y = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+        np.testing.assert_allclose(x, y, rtol=max(TOLERANCE, 1e-8), atol=1e-7)
+
+
+def model() -> Any:
+    return keras.Sequential([keras.layers.Dense(6, activation="tanh"), keras.layers.Dense(2)])
+
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((48, 5)).astype("float32")
+Y = np.stack([X.sum(1), X[:, 0]], axis=1).astype("float32")
+
+
+def of_every_kind() -> dict[str, Any]:
+    names = [n for n in native.names("keras") if not n.startswith("Clip")]
+    found = {n: getattr(ours, n) for n in names}
+    recipes = {
+        "totals and shared": optcore.Recipe(
+            "prodigy",
+            weight_decay=0.1,
+            average=0.9,
+            accumulate=2,
+            on_nonfinite="skip",
+            lr=schedules.cosine(peak=1.0, steps=50),
+            clip=optcore.clip_by_global_norm(max_norm=1.0),
+        ),
+        "combinator and refresh": optcore.Recipe(optcore.cautious(optcore.soap), decay="after", weight_decay=0.1),
+        "split by shape": optcore.Recipe(optcore.matrices(optcore.muon, optcore.adam)),
+    }
+    return {**found, **{n: lambda r=r: ours.from_recipe(r) for n, r in recipes.items()}}
+
+
+@pytest.mark.parametrize("name", list(of_every_kind()))
+def test_fit_on_a_model_that_was_not_built(name: str) -> None:
+    """Every kind of rule moves the parameters it should, and keeps its state from step to step."""
+    keras.backend.set_floatx("float32")
+    m = model()
+    optimizer = of_every_kind()[name]()
+    m.compile(optimizer=optimizer, loss="mse")
+    history = m.fit(X, Y, epochs=3, batch_size=16, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert int(optimizer._iterations) == 9
+    state = [v for v in optimizer.variables if "iteration" not in v.path and "learning_rate" not in v.path]
+    moved = [bool(np.any(keras.ops.convert_to_numpy(v))) for v in state]
+    assert not state or any(moved)
+
+
+def test_state_that_starts_from_values_starts_once() -> None:
+    """Prodigy's start is the parameter before the first step, also where fit builds the model."""
+    keras.backend.set_floatx("float32")
+    m = model()
+    optimizer = ours.Prodigy(d0=0.1)
+    m.compile(optimizer=optimizer, loss="mse")
+    seen: list[Any] = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            starts = [v for v in optimizer.variables if v.path.endswith("start")]
+            seen.append([np.array(keras.ops.convert_to_numpy(v)) for v in starts])
+
+    callbacks = [] if KIND == "jax" else [Look()]  # on JAX the variables are written back after the epoch
+    m.fit(X, Y, epochs=2, batch_size=16, verbose=0, callbacks=callbacks)
+    starts = [np.array(keras.ops.convert_to_numpy(v)) for v in optimizer.variables if v.path.endswith("start")]
+    weights = [keras.ops.convert_to_numpy(v) for v in m.trainable_variables]
+    assert all(np.any(s) or s.ndim == 1 for s in starts)
+    assert any(not np.allclose(s, w) for s, w in zip(starts, weights, strict=True))
+    if seen:
+        for first, later in zip(seen[0], starts, strict=True):
+            np.testing.assert_array_equal(first, later)
+
+
+def test_a_saved_model_goes_on_where_it_was(tmp_path: Any) -> None:
+    keras.backend.set_floatx("float32")
+    m = model()
+    m.compile(optimizer=ours.AdamW(learning_rate=0.01), loss="mse")
+    m.fit(X, Y, epochs=1, batch_size=16, verbose=0, shuffle=False)
+    m.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for each in (m, again):
+        each.fit(X, Y, epochs=1, batch_size=16, verbose=0, shuffle=False)
+    for a, b in zip(m.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b))
+
+
+def test_a_recipe_walks_the_path_of_the_pure_optimizer() -> None:
+    recipe = optcore.Recipe(
+        optcore.matrices(optcore.muon, optcore.adam),
+        lr=schedules.warmup(steps=3, then=schedules.cosine(peak=0.1, steps=9)),
+        weight_decay=0.1,
+        clip=optcore.clip_by_global_norm(max_norm=1.0),
+        no_decay=["v0"],
+    )
+    got = run(ours.from_recipe(recipe), steps=8)
+    rng = np.random.default_rng(1)
+    opt = optcore.backends.Optimizer(recipe)
+    params = {f"v{i}": rng.standard_normal(s) for i, s in enumerate(SHAPES)}
+    state = opt.init(params)
+    for _ in range(8):
+        grads = {k: rng.standard_normal(v.shape) * 10 ** rng.uniform(-2, 1) for k, v in params.items()}
+        params, state = opt.update(params, grads, state)
+    want = np.concatenate([np.ravel(v) for v in params.values()])
+    np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-12)
+
+
+def test_decay_can_be_excluded_and_errors_name_their_reason() -> None:
+    a, b = (keras.Variable(np.ones(2), name=n) for n in ("kernel", "bias"))
+    optimizer = ours.SGD(learning_rate=1.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([keras.ops.zeros((2,)), keras.ops.zeros((2,))], [a, b])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(a), 0.5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(b), 1.0)
+    with pytest.raises(ValueError, match=r"adam: beta1=1.5 is out of range"):
+        ours.Adam(beta_1=1.5)
+    with pytest.raises(TypeError, match="no argument 'beta1'; did you mean beta_1"):
+        ours.Adam(beta1=0.5)
+    with pytest.raises(AttributeError, match="no optimizer 'Adamm'; did you mean Adam"):
+        ours.Adamm  # noqa: B018
+    assert ours.AdamW(learning_rate=np.float32(0.5), like="torch").get_config()["weight_decay"] == 0.01
+
+
+def test_optimizers_pickle() -> None:
+    again = pickle.loads(pickle.dumps(ours.AdamW(learning_rate=0.25)))
+    assert float(again.learning_rate) == 0.25
+
+
+@pytest.mark.skipif(KIND != "tensorflow", reason="tf.distribute and IndexedSlices are TensorFlow's")
+def test_tensorflow_replicas_sum_gradients_and_agree() -> None:
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        v = keras.Variable(np.array([1.0, 2.0]))
+        recipe = optcore.Recipe("sgd", lr=1.0, clip=optcore.clip_by_global_norm(max_norm=1.0))
+        optimizer = ours.from_recipe(recipe)
+        optimizer.build([v])
+
+    def replica() -> None:
+        optimizer.apply([tf.constant([1.5, 2.0], tf.float64)], [v])
+
+    tf.function(lambda: strategy.run(replica))()
+    np.testing.assert_allclose(v.numpy(), [1.0 - 0.6, 2.0 - 0.8])  # 2 x (1.5, 2) has norm 5
+
+
+@pytest.mark.skipif(KIND != "tensorflow", reason="tf.distribute and IndexedSlices are TensorFlow's")
+def test_sparse_gradients_are_densified() -> None:
+    import tensorflow as tf
+
+    v = keras.Variable(np.ones((4, 2)))
+    rows = tf.IndexedSlices(tf.ones((1, 2), tf.float64), tf.constant([2]), (4, 2))
+    ours.SGD(learning_rate=1.0).apply([rows], [v])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(v)[:, 0], [1, 1, 0, 1])
+
+
+@pytest.mark.skipif(KIND != "tensorflow", reason="the Keras namespace serves TensorFlow tensors")
+@pytest.mark.parametrize("name", ["adam", "adafactor", "lamb", "prodigy", "muon", "soap", "cautious", "lion"])
+def test_the_keras_namespace_obeys_every_law(name: str) -> None:
+    from optcore.testing import check_rule, subjects
+
+    (report,) = check_rule(subjects()[name], backends=["keras"], examples=5)
+    assert report.failures == {}

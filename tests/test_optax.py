@@ -1,0 +1,231 @@
+"""The optax adapter: optax' numbers, names and contracts."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+import optcore
+from optcore import schedules
+from optcore.adapters import native
+from optcore.adapters import optax as ours
+
+SHAPES = {"a": (7,), "b": (4, 3), "c": (2, 3, 2, 2)}
+MATRICES = {"a": (4, 3), "b": (3, 5)}
+
+
+def theirs(name: str) -> Any:
+    return getattr(optax, name, None) or getattr(optax.contrib, name)
+
+
+def run(tx: Any, steps: int = 15, shapes: Any = SHAPES, dtype: Any = jnp.float64) -> Any:
+    rng = np.random.default_rng(1)
+    params = {k: jnp.asarray(rng.standard_normal(s), dtype) for k, s in shapes.items()}
+    state = tx.init(params)
+    update = jax.jit(tx.update)
+    for _ in range(steps):
+        grads = {k: jnp.asarray(rng.standard_normal(s) * 10 ** rng.uniform(-2, 1), dtype) for k, s in shapes.items()}
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    assert update._cache_size() == 1, "the second call must not compile again"
+    return np.concatenate([np.ravel(v).astype(float) for v in params.values()]), state
+
+
+RATE = optax.cosine_decay_schedule(0.1, 20)
+NATIVE = [
+    ("sgd", (0.1,), {}, 1e-12),
+    ("sgd", (RATE,), {"momentum": 0.9}, 1e-12),
+    ("sgd", (0.1,), {"momentum": 0.9, "nesterov": True}, 1e-12),
+    ("adam", (RATE,), {"eps_root": 1e-3}, 1e-12),
+    ("adam", (0.1,), {"nesterov": True}, 1e-12),
+    ("adamw", (0.1,), {"weight_decay": 0.1, "mask": {"a": True, "b": False, "c": True}}, 1e-12),
+    ("amsgrad", (0.1,), {}, 1e-12),
+    ("rmsprop", (RATE,), {"momentum": 0.9, "centered": True, "eps": 1e-3}, 1e-12),
+    ("rmsprop", (0.1,), {"momentum": 0.9, "nesterov": True, "eps": 1e-3}, 1e-12),
+    ("rmsprop", (0.1,), {"eps_in_sqrt": False, "initial_scale": 0.5}, 1e-12),
+    ("adagrad", (0.1,), {}, 1e-12),
+    ("lion", (0.1,), {}, 1e-12),
+    ("sign_sgd", (0.1,), {}, 1e-12),
+    ("signum", (0.1,), {}, 1e-12),
+    ("lamb", (0.1,), {"weight_decay": 0.1}, 1e-12),
+    # optax forms beta2_t in float32: 2^-24 of relative error in each of 15 steps of size lr * RMS(p) < 2
+    ("adafactor", (0.1,), {"momentum": 0.9, "weight_decay_rate": 0.01, "min_dim_size_to_factor": 2}, 2e-6),
+    ("adafactor", (), {}, 2e-6),
+    ("adafactor", (0.1,), {"multiply_by_parameter_scale": False, "min_dim_size_to_factor": 2}, 2e-6),
+    ("muon", (0.1,), {"weight_decay": 0.1, "adam_weight_decay": 0.2}, 1e-12),
+    ("muon", (0.1,), {"nesterov": False, "consistent_rms": 0.3}, 1e-12),
+    ("prodigy", (), {"weight_decay": 0.1, "estim_lr0": 0.01}, 1e-12),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "options", "tolerance"), NATIVE)
+def test_the_same_numbers_as_optax(name: str, args: Any, options: Any, tolerance: float) -> None:
+    """In float64 over 15 steps, to 1e-12 or to what optax itself computes in float32."""
+    want, _ = run(theirs(name)(*args, **options))
+    got, _ = run(getattr(ours, name)(*args, **options))
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted({row[0] for row in NATIVE}))
+def test_the_same_signature_as_optax(name: str) -> None:
+    shown = lambda f: [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]  # noqa: E731
+    mine, want = shown(getattr(ours, name)), shown(theirs(name))
+    assert [p[:2] for p in mine] == [p[:2] for p in want]
+    for (key, _, a), (_, _, b) in zip(mine, want, strict=True):
+        assert a == b or key == "dtype_momentum", key
+
+
+def _all() -> list[str]:
+    return [n for n in native.names("optax") if not n.startswith("clip")]
+
+
+@pytest.mark.parametrize("name", _all())
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16])
+def test_every_function_keeps_structure_and_dtypes_without_recompiling(name: str, dtype: Any) -> None:
+    tx = getattr(ours, name)(learning_rate=0.01)
+    _, state = run(tx, steps=3, shapes=MATRICES, dtype=dtype)
+    start = tx.init({k: jnp.zeros(s, dtype) for k, s in MATRICES.items()})
+    describe = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), tree)  # noqa: E731
+    assert describe(start) == describe(state)
+
+
+@pytest.mark.parametrize("name", ["adam", "prodigy", "adafactor", "muon", "soap", "lamb"])
+def test_transformations_compose_like_optax_own(name: str) -> None:
+    make = getattr(ours, name)
+    shapes = MATRICES
+    for tx in (
+        optax.chain(optax.clip(1.0), make(learning_rate=0.1)),
+        optax.MultiSteps(make(learning_rate=0.1), 2),
+        optax.masked(make(learning_rate=0.1), {"a": True, "b": False}),
+        optax.apply_if_finite(make(learning_rate=0.1), 3),
+        optax.partition({"x": make(learning_rate=0.1), "y": optax.sgd(0.1)}, {"a": "x", "b": "y"}),
+        optax.with_extra_args_support(make(learning_rate=0.1)),
+    ):
+        values, _ = run(tx, steps=4, shapes=shapes)
+        assert np.isfinite(values).all()
+
+
+def test_inject_hyperparams_and_its_integers() -> None:
+    want, _ = run(optax.inject_hyperparams(optax.adamw)(learning_rate=0.1))
+    got, _ = run(optax.inject_hyperparams(ours.adamw)(learning_rate=0.1))
+    np.testing.assert_allclose(got, want, rtol=1e-6)  # both take float32 numbers, and round in another order
+    with pytest.raises(TypeError, match=r"pass static_args=\('ns_steps',\)"):
+        run(optax.inject_hyperparams(ours.muon, static_args=("ns_coeffs",))(learning_rate=0.1), shapes=MATRICES)
+    fixed = optax.inject_hyperparams(ours.muon, static_args=("ns_steps", "ns_coeffs"))(learning_rate=0.1)
+    assert np.isfinite(run(fixed, shapes=MATRICES)[0]).all()
+
+
+def test_params_may_be_left_out_where_the_law_does_not_read_them() -> None:
+    grads = {"a": jnp.ones(2)}
+    updates, _ = ours.adam(0.1).update(grads, ours.adam(0.1).init(grads))
+    np.testing.assert_allclose(updates["a"], -0.1, rtol=1e-7)
+    for tx in (ours.lamb(0.1), ours.adamw(0.1), ours.prodigy()):
+        with pytest.raises(ValueError, match="requires the current value of parameters"):
+            tx.update(grads, tx.init(grads))
+
+
+def test_abstract_placeholder_and_missing_leaves() -> None:
+    shapes = {"a": jax.ShapeDtypeStruct((2,), jnp.float32)}
+    assert jax.eval_shape(ours.adam(0.1).init, shapes) == jax.eval_shape(optax_like_adam_init, shapes)
+    tx = ours.adam(0.1)
+    doubled = optax.tree_map_params(tx, lambda x: x + 2.0, tx.init({"a": jnp.zeros(2)}))
+    assert float(doubled.leaves["mu"]["a"][0]) == 2.0 and int(doubled.count) == 0
+    params = {"a": jnp.ones(2), "b": jnp.ones(3)}
+    state = tx.init(params)
+    updates, state = tx.update({"a": jnp.ones(2), "b": None}, state, params)
+    assert updates["b"] is None and float(state.leaves["mu"]["b"][0]) == 0.0
+
+
+def optax_like_adam_init(params: Any) -> Any:
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    count = jnp.zeros([], jnp.int32)
+    return ours.State(count, count, {}, {"mu": zeros, "nu": zeros}, None, None)
+
+
+def test_state_follows_the_sharding_of_parameters() -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",))
+    where = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    params = {"a": jax.device_put(jnp.ones(8), where)}
+    state = jax.jit(ours.adam(0.1).init)(params)
+    assert state.leaves["mu"]["a"].sharding.is_equivalent_to(where, 1)
+
+
+def test_vmap_scan_and_grad_through_an_update() -> None:
+    tx = ours.adam(0.1)
+    batch = {"a": jnp.arange(6.0).reshape(3, 2)}
+    states = jax.vmap(tx.init)(batch)
+    updates, _ = jax.vmap(tx.update)(batch, states, batch)
+    assert updates["a"].shape == (3, 2)
+
+    def body(carry: Any, _: Any) -> Any:
+        params, state = carry
+        updates, state = tx.update(params, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    params = {"a": jnp.ones(2)}
+    (end, _), _ = jax.lax.scan(body, (params, tx.init(params)), None, length=200)
+    assert float(jnp.abs(end["a"]).max()) < 0.2
+
+    def loss(g: Any) -> Any:
+        updates, _ = ours.sgd(0.5).update({"a": g}, ours.sgd(0.5).init({"a": g}), {"a": g})
+        return updates["a"].sum()
+
+    np.testing.assert_allclose(jax.grad(loss)(jnp.ones(2)), -0.5)
+
+
+def test_a_recipe_walks_the_path_of_the_pure_optimizer() -> None:
+    recipe = optcore.Recipe(
+        "prodigy",
+        lr=schedules.cosine(peak=1.0, steps=20),
+        weight_decay=0.1,
+        no_decay=["^b"],
+        accumulate=2,
+        average=0.9,
+        on_nonfinite="skip",
+    )
+    tx, opt = ours.from_recipe(recipe), optcore.backends.Optimizer(recipe)
+    rng = np.random.default_rng(0)
+    params = {k: jnp.asarray(rng.standard_normal(s)) for k, s in SHAPES.items()}
+    twin, state, other = params, tx.init(params), opt.init(params)
+    for _ in range(6):
+        grads = {k: jnp.asarray(rng.standard_normal(s)) for k, s in SHAPES.items()}
+        updates, state = tx.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        twin, other = opt.update(twin, grads, other)
+    for key in params:
+        np.testing.assert_allclose(params[key], twin[key], rtol=1e-12)
+        np.testing.assert_allclose(state.average[key], other.average[list(SHAPES).index(key)], rtol=1e-12)
+    assert int(state.count) == other.step == 3
+
+
+def test_a_checkpoint_without_types_is_restored() -> None:
+    tx = ours.prodigy()
+    _, state = run(tx, steps=2)
+
+    def plain(x: Any) -> Any:
+        if hasattr(x, "_asdict"):
+            return {k: plain(v) for k, v in x._asdict().items()}
+        return {k: plain(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+    again = ours.restore(state, plain(state))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True))
+    with pytest.raises(ValueError, match="arrays were given, the state holds"):
+        ours.restore(state, {**plain(state), "average": jnp.zeros(1)})
+
+
+def test_an_exponentiated_step_survives_apply_updates_exactly() -> None:
+    """The rule owns p: what optax adds is the exact difference, so p + u is the new p."""
+    p = {"w": jnp.asarray([1e-3, 2.0, 0.5])}
+    g = {"w": jnp.asarray([0.3, -0.2, 0.1])}
+    tx = ours.exponentiated_gradient(learning_rate=0.1)
+    updates, _ = tx.update(g, tx.init(p), p)
+    want = p["w"] * jnp.exp(-0.1 * g["w"])
+    np.testing.assert_array_equal(optax.apply_updates(p, updates)["w"], want)
