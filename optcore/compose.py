@@ -257,7 +257,7 @@ class Combinator:
         self.State = State
         self.kind, self.axes = kind, axes
         self.initial = Part(init) if init else None
-        self.fields = tuple(f for f in fields_of(State) if f.name not in self.takes)
+        self.fields = tuple(f for f in fields_of(State, law) if f.name not in self.takes)
         self.hypers = keywords_of(law, init)
         if State._fields[len(self.fields) :] != self.takes:  # type: ignore[attr-defined]
             raise TypeError(f"{self.name}: the state must end in one field for each inner rule: {self.takes}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -326,7 +327,7 @@ def rule(
             initial=Part(init) if init else None,
             refresh=refresh,
             refreshers=(Part(refresh.first or refresh.fn), Part(refresh.fn)) if refresh else (),
-            fields=fields_of(State),
+            fields=fields_of(State, law),
             hypers=MappingProxyType(hypers),
             template=template,
             conventions=like,
@@ -339,9 +340,10 @@ def _title(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def fields_of(State: type) -> tuple[Field, ...]:
+def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
     """The fields of a state: which are shared, and what their ``#:`` comments say."""
-    hints = typing.get_type_hints(State, include_extras=True)
+    space = {**vars(sys.modules.get(State.__module__, typing)), **getattr(law, "__globals__", {})}
+    hints = typing.get_type_hints(State, globalns=space, include_extras=True)
     docs = _comments(State)
     found = []
     for name in State._fields:  # type: ignore[attr-defined]

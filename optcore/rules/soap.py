@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from annotated_types import Ge
 
 from optcore.matrix import eigenbasis, sorted_basis
 from optcore.moments import ema
 from optcore.rule import Refresh, rule
 from optcore.scalars import bias_correction, on, select
-from optcore.typing import Array, Count, Decay, Epsilon, Namespace, Scalar
+from optcore.typing import Array, Count, Decay, Epsilon, Namespace, Scalar, Unit
 
 
 class SoapState(NamedTuple):
@@ -50,8 +52,7 @@ def _again(xp: Namespace, p: Array, g: Array, s: SoapState, t: Scalar) -> SoapSt
     axes=True,
     init=_start,
     refresh=Refresh(_again, "interval", at=2, first=_first),
-    lr=3e-3,
-    decay="after",
+    owns="decay",
     title="SOAP",
 )
 def soap(
@@ -61,6 +62,8 @@ def soap(
     s: SoapState,
     t: Scalar,
     *,
+    lr: Annotated[float, Ge(0), Unit(p=1)] = 3e-3,
+    weight_decay: Annotated[float, Ge(0), Unit(p=-1)] = 0.0,
     beta1: Decay = 0.95,
     beta2: Decay = 0.95,
     shampoo_beta: Decay = 0.95,
@@ -69,26 +72,26 @@ def soap(
 ) -> tuple[Array, SoapState]:
     """Adam on the gradient rotated by the eigenvectors of ``left`` and ``right``, rotated back.
 
-    The first step only gathers; the basis is found at the second and turned every ``interval`` steps.
+    The first step only gathers, without a decay too, so the rule owns it: ``p' = p - lr d``, then
+    ``p' - lr weight_decay p'``. The basis is found at the second step and turned every ``interval`` steps.
     Leaves that are no matrix take plain Adam steps. Source: Vyas et al. 2024, alg. 3; nikhilvyas/SOAP.
     """
     k = on(xp, t).maximum(t - 1, 1)
     bc1, bc2 = bias_correction(xp, beta1, k), bias_correction(xp, beta2, k)
     started, zero = t > 1, xp.zeros_like(g)
-    root = on(xp, bc2).sqrt(bc2)
+    rate = lr * (on(xp, bc2).sqrt(bc2) / bc1)
     m = ema(beta1, s.m, g)
-    if p.ndim != 2:
+    if p.ndim == 2:
+        turn, back = xp.matrix_transpose(s.rows), xp.matrix_transpose(s.columns)
+        turned = turn @ g @ s.columns
+        v = ema(beta2, s.v, turned * turned)
+        d = s.rows @ ((turn @ m @ s.columns) / (xp.sqrt(v) + epsilon_hat)) @ back
+        left = ema(shampoo_beta, s.left, g @ xp.matrix_transpose(g))
+        s = s._replace(left=left, right=ema(shampoo_beta, s.right, xp.matrix_transpose(g) @ g))
+    else:
         v = ema(beta2, s.v, g * g)
-        d = (root / bc1) * (m / (xp.sqrt(v) + epsilon_hat))
-        return select(xp, started, d, zero), s._replace(m=select(xp, started, m, s.m), v=select(xp, started, v, s.v))
-    into = lambda x: xp.matrix_transpose(s.rows) @ x @ s.columns  # noqa: E731
-    turned = into(g)
-    v = ema(beta2, s.v, turned * turned)
-    d = s.rows @ (into(m) / (xp.sqrt(v) + epsilon_hat)) @ xp.matrix_transpose(s.columns)
-    new = s._replace(
-        m=select(xp, started, m, s.m),
-        v=select(xp, started, v, s.v),
-        left=ema(shampoo_beta, s.left, g @ xp.matrix_transpose(g)),
-        right=ema(shampoo_beta, s.right, xp.matrix_transpose(g) @ g),
-    )
-    return select(xp, started, (root / bc1) * d, zero), new
+        d = m / (xp.sqrt(v) + epsilon_hat)
+    step = rate * d
+    step = step + (lr * weight_decay) * (p - step)
+    s = s._replace(m=select(xp, started, m, s.m), v=select(xp, started, v, s.v))
+    return select(xp, started, step, zero), s

@@ -236,6 +236,8 @@ def _direction_unit(rule: Rule) -> Unit:
         return float(np.abs(step).sum())
 
     base = size(0, 0)
+    if base == 0.0:
+        return Unit()  # a step of nothing has every unit
     powers = [Fraction(round(4 * float(np.log2(size(*at) / base)) / 2), 4) for at in ((1, 0), (0, 1))]
     return Unit(*powers)
 
