@@ -40,7 +40,9 @@ def _backend() -> Backend:
     """Our backend for the tensors of Keras' backend."""
     kind = keras.backend.backend()
     if kind not in ("jax", "torch", "tensorflow"):
-        raise ValueError(f"optcore.adapters.keras: Keras' backend {kind!r} cannot train; choose jax, torch or tensorflow")
+        raise ValueError(
+            f"optcore.adapters.keras: Keras' backend {kind!r} cannot train; choose jax, torch or tensorflow"
+        )
     return backends.named({"tensorflow": "keras"}.get(kind, kind))
 
 
@@ -199,7 +201,10 @@ class Optimizer(keras.optimizers.Optimizer):
         leaves = [rule.pack([None if s is None else next(rest) for s in mine]) for mine in slots]
         shared = tuple(next(rest) for _ in self._own.shared)
         if self._own.late:
-            begun = [begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in zip(variables, values[:n], strict=True)]
+            begun = [
+                begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0]
+                for v, p in zip(variables, values[:n], strict=True)
+            ]
             leaves = backend.cond(count == 0, lambda _: begun, leaves)
         step = keras.ops.cast(count, keras.backend.floatx())  # of a schedule's precision
         state = OptimizerState(step, 0, shared, (count,) * n, tuple(leaves), (), ())
@@ -302,7 +307,8 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def _from_json(recipe: str, learning_rate: Any = None) -> Native:
-    """The recipe of a JSON text."""
+    """The recipe of a JSON text; the rate is Keras' own and comes with each step."""
+    del learning_rate
     return Native(RECIPES.get(recipe) or RECIPES.setdefault(recipe, Recipe.from_json(recipe)))
 
 
@@ -324,7 +330,9 @@ def from_recipe(recipe: Recipe, **base: Any) -> Optimizer:
     return FromRecipe(recipe=text, learning_rate=recipe.values["lr"], **base)  # type: ignore[call-arg]
 
 
-_classes: dict[str, type[Optimizer]] = {name: _class(native.constructor("keras", name)) for name in native.names("keras")}
+_classes: dict[str, type[Optimizer]] = {
+    name: _class(native.constructor("keras", name)) for name in native.names("keras")
+}
 globals().update(_classes)  # loading a saved model looks its class up here
 
 

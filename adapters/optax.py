@@ -77,6 +77,7 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
         )
 
     def update(updates: Any, state: State, params: Any = None, **extra_args: Any) -> tuple[Any, State]:
+        del extra_args
         pairs, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=lambda x: x is None)
         paths, grads = [_name(path) for path, _ in pairs], [g for _, g in pairs]
         if params is None:
@@ -145,6 +146,7 @@ class _FromOptax(Schedule):
     """An optax schedule as ours: a function of an int32 count."""
 
     def at(self, xp: Any, e: Any) -> Any:
+        del xp
         return self.law.fn(jnp.asarray(e, jnp.int32))
 
 

@@ -266,7 +266,8 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def _from_json(recipe: str, lr: Any = None, weight_decay: Any = None) -> Native:
-    """The recipe of a JSON text, with the group's learning rate and decay."""
+    """The recipe of a JSON text, with the group's decay; the rate is the group's own and comes with each step."""
+    del lr
     found = RECIPES.get(recipe) or RECIPES.setdefault(recipe, Recipe.from_json(recipe))
     changes = {} if weight_decay is None else {"weight_decay": weight_decay}
     return Native(found.replace(**changes) if changes else found)

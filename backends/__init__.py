@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optcore.backends.optimizer import Optimizer as Optimizer
     from optcore.backends.optimizer import OptimizerState as OptimizerState
 
-__all__ = ["Backend", "Optimizer", "OptimizerState", "names", "named", "of", "pure_init", "pure_step"]
+__all__ = ["Backend", "Optimizer", "OptimizerState", "named", "names", "of", "pure_init", "pure_step"]
 
 MODULES = {
     "numpy": "numpy",

@@ -41,6 +41,7 @@ class Backend:
         Whether numbers below the smallest normal one become zero, on the way in too.
     traces
         Whether an array may be without a value yet, so that no condition on it can be read.
+
     """
 
     name: str
@@ -69,7 +70,9 @@ class Backend:
         """A step or array of steps in the library's default floating dtype."""
         if self.dtype(x) in COMPUTE:
             return x
-        return self.cast(x, str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2])
+        return self.cast(
+            x, str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2]
+        )
 
     def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
         """``then(state)`` where the condition holds, else ``state``."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat.numpy as np
+import array_api_compat.numpy
 
 from optcore.backends.base import Backend
+
+__all__ = ["backend", "np"]
+
+np: Any = array_api_compat.numpy
+"""NumPy as an Array API namespace, with everything else it has."""
 
 
 class NumpyBackend(Backend):

@@ -153,7 +153,9 @@ def _step(
     )
     if recipe.on_nonfinite == "propagate":
         return moved, after
-    rest = [Moved(p, None if m.step is None else backend.xp.zeros_like(m.step)) for p, m in zip(params, moved, strict=True)]
+    rest = [
+        Moved(p, None if m.step is None else backend.xp.zeros_like(m.step)) for p, m in zip(params, moved, strict=True)
+    ]
     fine = _all_finite(backend, grads)
     if isinstance(fine, bool):
         return (moved, after) if fine else (rest, state)

@@ -35,6 +35,7 @@ class TorchBackend(Backend):
         return torch.view_as_real(x)
 
     def unpair(self, x: Any, dtype: str) -> Any:
+        del dtype  # a pair of float64 is a complex128
         return torch.view_as_complex(x.contiguous())
 
     def array(self, values: Any, dtype: str) -> Any:

@@ -287,5 +287,3 @@ def combinator(
     ``d, state = yield from inner(xp, p, g, s.inner, t)``; the state's last fields are theirs.
     """
     return lambda law: Combinator(law, State, kind, axes, init)
-
-

@@ -10,7 +10,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any
 
@@ -43,7 +43,7 @@ class Hyper:
     default: Any
     types: tuple[type, ...]
     bounds: tuple[BaseMetadata, ...] = ()
-    unit: Unit = Unit()
+    unit: Unit = field(default_factory=Unit)
     choices: tuple[str, ...] = ()
 
     @property
@@ -76,16 +76,17 @@ class Hyper:
             if value not in self.choices:
                 raise ValueError(f"{owner}: {self.name}={value!r} is no choice; give {self.range}")
             return value
-        if isinstance(value, bool) and bool not in self.types or not isinstance(value, (*self.types, int)):
+        if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, (*self.types, int)):
             raise TypeError(
                 f"{owner}: {self.name}={value!r} is of type {type(value).__name__}; give {self.range}"
                 + ("" if self.static else ", a schedule or a 0-d array")
             )
         if isinstance(value, bool | str):
             return value
-        if math.isnan(value) or any(not _holds(b, value) for b in self.bounds):
+        number: Any = value
+        if math.isnan(number) or any(not _holds(b, number) for b in self.bounds):
             raise ValueError(f"{owner}: {self.name}={value!r} is out of range; give {self.range}")
-        return int(value) if self.static else float(value)
+        return int(number) if self.static else float(number)
 
 
 def _edge(bound: Any) -> str:

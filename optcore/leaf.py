@@ -7,12 +7,12 @@ from typing import Any
 
 from optcore.rule import Law, Rule
 from optcore.scalars import is_host
-from optcore.typing import Namespace, Scalar
+from optcore.typing import Scalar
 
 __all__ = ["average", "mean", "update"]
 
 
-def update(rule: Rule, xp: Namespace, p: Any, g: Any, s: Any, t: Scalar, values: Mapping[str, Any]) -> Law:
+def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mapping[str, Any]) -> Law:
     """Run one step on one leaf; the law in execution returns ``((new p, displacement), new state)``.
 
     The displacement is what is added to p. It is formed before the sum, since a step far below the

@@ -12,6 +12,7 @@ from optcore.typing import Namespace
 
 __all__ = ["Interpreter", "eigenbasis", "newton_schulz", "opaque", "orthogonalize", "orthonormal", "sorted_basis"]
 
+
 class Interpreter(ABC):
     """A namespace that watches a law run, and wants to see opaque steps whole."""
 

@@ -16,9 +16,7 @@ def ema(beta: Scalar, old: Any, new: Any) -> Any:
     return beta * old + (1.0 - beta) * new
 
 
-def denominator(
-    xp: Namespace, v: Any, bc2: Scalar, epsilon: Scalar, epsilon_root: Scalar, epsilon_hat: Scalar
-) -> Any:
+def denominator(xp: Namespace, v: Any, bc2: Scalar, epsilon: Scalar, epsilon_root: Scalar, epsilon_hat: Scalar) -> Any:
     """The root of a second moment, kept away from zero in one of three places.
 
     ``sqrt(v/bc2 + epsilon_root) + epsilon + epsilon_hat/sqrt(bc2)``: ``epsilon`` after the correction

@@ -40,6 +40,6 @@ def norm(xp: Namespace, x: Any) -> Any:
 
 
 def global_norm(xp: Namespace, x: Any) -> Generator[Any, Any, Any]:
-    """The Euclidean norm over all leaves, in one round of totals: ``n = yield from global_norm(xp, g)``."""
+    """The norm over all leaves, in one round of totals, run by ``yield from``."""
     large, middle, small = yield squares(xp, x)
     return root(xp, large, middle, small)

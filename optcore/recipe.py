@@ -53,6 +53,7 @@ class Recipe:
     ------
     TypeError, ValueError
         For an unknown rule or hyper-parameter, with the nearest names, and for values out of range.
+
     """
 
     rule: Rule
@@ -83,7 +84,10 @@ class Recipe:
         clips = (clip,) if isinstance(clip, Rule) else tuple(clip)
         rule = chain(*clips, rule.bind(**hyper)) if clips else rule.bind(**hyper)
         rule.complete()
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
         put("rule", rule)
         put("no_decay", tuple(_regex("no_decay", pattern) for pattern in no_decay))
         put("layout", _layout(layout))
@@ -232,5 +236,3 @@ def _number(value: Any, own: Mapping[str, Any]) -> Any:
             raise ValueError(unknown("Recipe", "schedule", str(name), known))
         return known[name](**_numbers(data, own))
     return value
-
-

@@ -15,7 +15,7 @@ from optcore.schedule import Schedule
 __all__ = ["attributes", "combinators", "find", "rules", "schedules"]
 
 
-def members(package: str, kind: type) -> dict[str, Any]:
+def members(package: str, kind: Any) -> dict[str, Any]:
     """Every object of a kind that stands in a module of the package under its own name, sorted."""
     found: dict[str, Any] = {}
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):

@@ -20,12 +20,14 @@ from optcore.effects import Due
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
 from optcore.typing import SHARED, Namespace, NonNegative, Unit
 
-__all__ = ["DecayPlace", "Field", "Law", "NoState", "Primitive", "Rule", "rule"]
+__all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Rule", "rule"]
 
 DecayPlace: TypeAlias = Literal["coupled", "with", "before", "after", "proximal"]
 Owned: TypeAlias = Literal["lr", "decay", "p"]
 Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
 """A law in execution: yields requests, receives answers, returns (d, new state)."""
+Conventions: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""For each library the numbers and switches with which a rule meets it."""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -134,7 +136,7 @@ class Rule(ABC):
         return values
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.key == other.key  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.key == other.key
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -187,7 +189,7 @@ class Primitive(Rule):
     fields: tuple[Field, ...]
     hypers: Mapping[str, Hyper]
     template: Mapping[str, Any]
-    conventions: Mapping[str, Mapping[str, Any]]
+    conventions: Conventions
     bound: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
@@ -226,7 +228,9 @@ class Primitive(Rule):
         checked = check_all(name, self.hypers, defaults)
         hypers = {k: replace(h, default=checked.get(k, h.default)) for k, h in self.hypers.items()}
         template = {**self.template, **{k: checked[k] for k in TEMPLATE if k in checked}}
-        conventions = {k: {**v, **{n: d for n, d in checked.items() if n not in TEMPLATE}} for k, v in self.conventions.items()}
+        conventions = {
+            k: {**v, **{n: d for n, d in checked.items() if n not in TEMPLATE}} for k, v in self.conventions.items()
+        }
         return replace(
             self,
             name=name,
@@ -263,7 +267,7 @@ def rule(
     refresh: Refresh | tuple[Callable[..., Any], str] | None = None,
     lr: float | None = None,
     decay: DecayPlace | None = None,
-    like: Mapping[str, Mapping[str, Any]] = EMPTY,
+    like: Conventions = EMPTY,
     title: str | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Turn a law ``(xp, p, g, s, t, *, hyper...) -> (d, s)`` into a rule.
@@ -292,6 +296,7 @@ def rule(
         The numbers and switches with which another library is met: ``{"keras": {"epsilon": 1e-7}}``.
     title
         The class name in PyTorch and Keras, where it is not the name in CamelCase.
+
     """
     if isinstance(refresh, tuple):
         refresh = Refresh(*refresh)

@@ -7,6 +7,7 @@ once against a namespace and evaluated on the host in float64 for Python numbers
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class Schedule(Varying):
     guard: Callable[..., None] | None
     bound: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
-    def __call__(self, *step: Any, **hyper: Any) -> Any:  # type: ignore[override]
+    def __call__(self, *step: Any, **hyper: Any) -> Any:
         bound = self.bind(**hyper) if hyper else self
         if not step:
             return bound
@@ -121,7 +122,7 @@ class PointsHyper(Hyper):
         except (TypeError, ValueError):
             raise TypeError(f"{owner}: {self.name}={value!r} is no table; give {self.range}") from None
         steps = [step for step, _ in points]
-        if not points or steps[0] < 0 or any(a >= b for a, b in zip(steps, steps[1:], strict=False)):
+        if not points or steps[0] < 0 or any(a >= b for a, b in itertools.pairwise(steps)):
             raise ValueError(f"{owner}: {self.name}={value!r} is out of order or empty; give {self.range}")
         if any(x != x for _, x in points):
             raise ValueError(f"{owner}: {self.name}={value!r} holds a NaN; give numbers")

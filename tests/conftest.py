@@ -49,7 +49,9 @@ class Library(enum.Enum):
 def _mark(library: Library) -> Any:
     if library is Library.CUPY:
         has_device = importlib.util.find_spec("cupy") is not None and _cuda()
-        return pytest.param(library, marks=[pytest.mark.gpu, pytest.mark.skipif(not has_device, reason="no CUDA device")])
+        return pytest.param(
+            library, marks=[pytest.mark.gpu, pytest.mark.skipif(not has_device, reason="no CUDA device")]
+        )
     return library
 
 

@@ -16,7 +16,17 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
 def test_keras_on(backend: str) -> None:
     """Runs tests/on_keras.py; warnings are those of Keras and TensorFlow, not ours to turn into errors."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "filterwarnings=", str(HERE / "on_keras.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:xdist",
+        "-o",
+        "filterwarnings=",
+        str(HERE / "on_keras.py"),
+    ]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in [n for n in environment if n.startswith("PYTEST_")]:
         del environment[name]

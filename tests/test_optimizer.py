@@ -193,7 +193,7 @@ def test_value_and_grad_trains_a_tree(library: Library) -> None:
     params = {"w": library.array(P)}
     state = opt.init(params)
     for _ in range(60):
-        value, grads = value_and_grad(params)
+        _, grads = value_and_grad(params)
         params, state = opt.update(params, grads, state)
     np.testing.assert_allclose(numpy_of(params["w"]), 3.0, rtol=1e-12)
     with pytest.raises(NotImplementedError, match="numpy has no automatic differentiation"):

@@ -198,8 +198,14 @@ def test_schedules_equal_optax_and_torch(horizon: int) -> None:
     s = optcore.schedules
     pairs = [
         (s.cosine(peak=0.3, steps=horizon, floor=0.03), optax.cosine_decay_schedule(0.3, horizon, alpha=0.1)),
-        (s.polynomial(peak=0.3, steps=horizon, floor=0.1, power=2.0), optax.polynomial_schedule(0.3, 0.1, 2.0, horizon)),
-        (s.piecewise(start=1.0, points=[(3, 0.5), (9, 0.05)]), optax.piecewise_constant_schedule(1.0, {3: 0.5, 9: 0.1})),
+        (
+            s.polynomial(peak=0.3, steps=horizon, floor=0.1, power=2.0),
+            optax.polynomial_schedule(0.3, 0.1, 2.0, horizon),
+        ),
+        (
+            s.piecewise(start=1.0, points=[(3, 0.5), (9, 0.05)]),
+            optax.piecewise_constant_schedule(1.0, {3: 0.5, 9: 0.1}),
+        ),
         (
             s.warmup(steps=horizon, then=s.cosine(peak=0.3, steps=10)),
             optax.warmup_cosine_decay_schedule(0.0, 0.3, horizon, horizon + 10),

@@ -50,7 +50,11 @@ def _imports(file: Path) -> set[str]:
 
 
 def sources(folder: str) -> list[Path]:
-    files = [f for f in (ROOT / folder).rglob("*.py") if not {"backends", "adapters"} & set(f.relative_to(ROOT / folder).parts)]
+    files = [
+        f
+        for f in (ROOT / folder).rglob("*.py")
+        if not {"backends", "adapters"} & set(f.relative_to(ROOT / folder).parts)
+    ]
     assert files
     return files
 
@@ -143,5 +147,10 @@ def test_both_wheels_hold_the_same_files(tmp_path: Path) -> None:
         lists.append(sorted(n for n in zipfile.ZipFile(wheel).namelist() if not n.endswith("RECORD")))
     assert lists[0] == lists[1]
     names = set(lists[0])
-    assert {"optcore/rules/adam.py", "optcore/backends/numpy.py", "optcore/adapters/cli/digits.npz", "optcore/py.typed"} <= names
+    assert {
+        "optcore/rules/adam.py",
+        "optcore/backends/numpy.py",
+        "optcore/adapters/cli/digits.npz",
+        "optcore/py.typed",
+    } <= names
     assert not any(n.startswith(("backends/", "adapters/", "tests/")) for n in names)

@@ -70,7 +70,9 @@ def run(options: argparse.Namespace) -> int:
         bars = {r.label: progress.add_task(r.label, total=len(task.order)) for r in present}
         for each in present:
             out = Path(folder) / f"{each.worker}-{each.keras}.npz"
-            results[each.label] = _work(each, file, options.epochs, out, lambda n, b=bars[each.label]: progress.update(b, completed=n))
+            results[each.label] = _work(
+                each, file, options.epochs, out, lambda n, b=bars[each.label]: progress.update(b, completed=n)
+            )
     plain = options.rule is None and options.recipe is None
     ok = _show(console, results, task, plain and options.epochs >= EPOCHS)
     absent = [r.label for r in RUNS if r not in present]
@@ -122,7 +124,9 @@ def _show(console: Any, results: dict[str, Any], task: tasks.Task, judged: bool)
         loss = float(np.mean(result["losses"][-20:]))
         own = f"{1e6 * float(result['own']):.0f} µs" if "own" in result else "-"
         difference = "reference" if label == "NumPy" else f"{far:.1e}"
-        table.add_row(label, f"{loss:.4f}", f"{100 * share:.1f} %", difference, f"{1e6 * float(result['ours']):.0f} µs", own)
+        table.add_row(
+            label, f"{loss:.4f}", f"{100 * share:.1f} %", difference, f"{1e6 * float(result['ours']):.0f} µs", own
+        )
     console.print(table)
     if judged:
         verdict = "[green]agree" if ok else "[red]do not all agree"

@@ -46,7 +46,7 @@ def catalogue() -> list[dict[str, Any]]:
     families = {"rule": registry.rules(), "clipping": registry.clipping()}
     rows = [_row(family, rule) for family, rules in families.items() for rule in rules.values()]
     for each in registry.combinators().values():
-        hyper = [_hyper(h, None) for h in each.hypers.values()]
+        hyper = [_hyper(h) for h in each.hypers.values()]
         row = {"name": each.name, "family": "combinator", "kind": each.kind, "takes": list(each.takes), "state": []}
         rows.append({**row, "hyper_parameters": hyper, "source": source(each.doc), "conventions": []})
     return sorted(rows, key=lambda row: str(row["name"]))
@@ -59,14 +59,19 @@ def _row(family: str, rule: Rule) -> dict[str, Any]:
     ]
     conventions = sorted(rule.conventions) if isinstance(rule, Primitive) else []
     row = {"name": rule.name, "family": family, "kind": rule.kind, "owns": sorted(rule.owns), "state": fields}
-    return {**row, "hyper_parameters": [_hyper(h, rule) for h in own], "source": source(rule.doc), "conventions": conventions}
+    return {
+        **row,
+        "hyper_parameters": [_hyper(h) for h in own],
+        "source": source(rule.doc),
+        "conventions": conventions,
+    }
 
 
 def _law(rule: Rule) -> tuple[str, ...]:
     return rule.law.names if isinstance(rule, Primitive) else ()
 
 
-def _hyper(h: Any, rule: Rule | None) -> dict[str, Any]:
+def _hyper(h: Any) -> dict[str, Any]:
     default = "required" if h.default is REQUIRED else h.default
     return {"name": h.name, "default": default, "range": h.range, "unit": str(h.unit), "static": h.static}
 

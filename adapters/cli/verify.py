@@ -19,7 +19,9 @@ PROVEN = ("numpy", "torch", "jax", "strict")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("rules", nargs="*", metavar="RULE", help="names of rules; all where none is given")
-    parser.add_argument("--backend", action="append", metavar="B", help=f"one of {', '.join(backends.names())}; repeatable")
+    parser.add_argument(
+        "--backend", action="append", metavar="B", help=f"one of {', '.join(backends.names())}; repeatable"
+    )
     parser.add_argument("--examples", type=int, default=20, metavar="N", help="drawn examples for each law (20)")
     parser.add_argument("--json", metavar="FILE", help="also write the reports to a file")
 
@@ -76,7 +78,9 @@ def run(options: argparse.Namespace) -> int:
         for law, text in report.failures.items():
             console.print(f"[red]{name} on {report.backend}, {law}:[/red] {text}", highlight=False)
     laws = sum(len(r.laws) for _, r in reports)
-    console.print(f"{laws} laws proven for {len(rules)} rules on {', '.join(targets)}; {len(broken)} reports with failures")
+    console.print(
+        f"{laws} laws proven for {len(rules)} rules on {', '.join(targets)}; {len(broken)} reports with failures"
+    )
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump([{"name": n, **vars(r), "holds": r.holds} for n, r in reports], file, indent=2)
@@ -85,5 +89,3 @@ def run(options: argparse.Namespace) -> int:
 
 def _cell(report: Any) -> str:
     return f"[green]{report.used:.2f}[/green]" if report.holds else f"[red]{', '.join(report.failures)}[/red]"
-
-

@@ -63,9 +63,7 @@ def torch(recipe: Recipe, task: tasks.Task, report: Report) -> Result:
 
     torch.set_default_dtype(torch.float64)
     w1, b1, w2, b2 = (torch.tensor(x) for x in task.start)
-    model = torch.nn.Sequential(
-        torch.nn.Linear(*w1.shape), torch.nn.Tanh(), torch.nn.Linear(*w2.shape)
-    )
+    model = torch.nn.Sequential(torch.nn.Linear(*w1.shape), torch.nn.Tanh(), torch.nn.Linear(*w2.shape))
     with torch.no_grad():
         for parameter, value in zip(model.parameters(), (w1.T, b1, w2.T, b2), strict=True):
             parameter.copy_(value)
@@ -141,7 +139,10 @@ def keras(recipe: Recipe, task: tasks.Task, report: Report) -> Result:
         def build(self, _: Any) -> None:
             """Two matrices and two biases, from the task's start."""
             self.parts = [
-                self.add_weight(shape=x.shape, initializer=lambda shape, dtype=None, x=x: keras.ops.convert_to_tensor(x, dtype=dtype))
+                self.add_weight(
+                    shape=x.shape,
+                    initializer=lambda _, dtype=None, x=x: keras.ops.convert_to_tensor(x, dtype=dtype),
+                )
                 for x in task.start
             ]
 

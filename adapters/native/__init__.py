@@ -155,7 +155,9 @@ def of_rule(library: str, rule: Rule) -> Constructor:
             ours["beta1"], ours["beta2"] = given["betas"]
         return Native(Recipe(rule, **ours))
 
-    return Constructor(_title(library, rule) if hasattr(rule, "title") else rule.name, rule.doc, tuple(parameters), build)
+    return Constructor(
+        _title(library, rule) if hasattr(rule, "title") else rule.name, rule.doc, tuple(parameters), build
+    )
 
 
 def _translated(library: str, name: str, other: Constructor, like: str) -> Constructor:

@@ -14,6 +14,7 @@ __all__ = [
     "signum",
 ]  # fmt: skip
 
+
 def _recipe(rule: Rule, **hyper: Any) -> Recipe:
     """State in the parameter's dtype, as optax keeps it."""
     return Recipe(rule, state_dtype="param", **hyper)
@@ -144,7 +145,11 @@ def adafactor(
     if weight_decay_rate is not None:
         links.append(optcore.decayed_weights(rate=weight_decay_rate))
     rate = 1.0 if learning_rate is None else learning_rate
-    return Native(_recipe(optcore.chain(*links), lr=rate), {"rows": "v_row", "columns": "v_col", "m": "ema"}, dtypes={"m": dtype_momentum})
+    return Native(
+        _recipe(optcore.chain(*links), lr=rate),
+        {"rows": "v_row", "columns": "v_col", "m": "ema"},
+        dtypes={"m": dtype_momentum},
+    )
 
 
 def muon(
@@ -172,7 +177,13 @@ def muon(
     def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         return {"weight_decay": weight_decay if len(shape) == 2 else adam_weight_decay}
 
-    return Native(recipe, {"muon.m": "muon_mu", f"{rest.name}.m": "mu", "v": "nu"}, of_leaf, weight_decay_mask, {"muon.m": mu_dtype})
+    return Native(
+        recipe,
+        {"muon.m": "muon_mu", f"{rest.name}.m": "mu", "v": "nu"},
+        of_leaf,
+        weight_decay_mask,
+        {"muon.m": mu_dtype},
+    )
 
 
 def prodigy(

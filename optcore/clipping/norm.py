@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
 from optcore.norms import global_norm, norm
-from optcore.rule import Law, NoState, rule
+from optcore.rule import Conventions, Law, NoState, rule
 from optcore.typing import Array, Epsilon, Namespace, Scalar, Unit
 
 Threshold = Annotated[float, Ge(0), Unit(g=1)]
 
 
-def _shrink(xp: Namespace, n: Array, max_norm: Scalar, epsilon: Scalar) -> Array:
+def _shrink(xp: Namespace, n: Array, max_norm: Any, epsilon: Scalar) -> Any:
     """``min(1, max_norm / (n + epsilon))``, 1 for a zero norm under a zero threshold."""
     floor = xp.maximum(n + epsilon, max_norm)
     return xp.where(floor > 0, max_norm / xp.where(floor > 0, floor, xp.ones_like(floor)), xp.ones_like(floor))
@@ -39,7 +39,7 @@ def clip_by_norm_soft(
     return g * (max_norm / xp.where(total > 0, total, xp.ones_like(total))), s
 
 
-LIKE = {"torch": {"epsilon": 1e-6}, "optax": {}, "keras": {"nonfinite": "nan"}}
+LIKE: Conventions = {"torch": {"epsilon": 1e-6}, "optax": {}, "keras": {"nonfinite": "nan"}}
 
 
 @rule(like=LIKE)

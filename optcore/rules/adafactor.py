@@ -7,12 +7,12 @@ from typing import Annotated, Literal, NamedTuple
 from annotated_types import Ge
 
 from optcore.moments import ema, rms
-from optcore.rule import rule
+from optcore.rule import Conventions, rule
 from optcore.scalars import on, power
 from optcore.typing import Array, Count, Namespace, NonNegative, Positive, Scalar, Unit
 
 Square = Annotated[float, Ge(0), Unit(g=2)]
-LIKE = {
+LIKE: Conventions = {
     "paper": {},
     "keras": {"lr": 1e-3},
     "torch": {"epsilon1": 0.0, "mean_floor": 2.0**-23, "floor": 2.0**-46},

@@ -6,11 +6,11 @@ from typing import Annotated, NamedTuple
 
 from annotated_types import Ge
 
-from optcore.rule import rule
+from optcore.rule import Conventions, rule
 from optcore.rules.adam import EpsilonRoot
 from optcore.typing import Array, Epsilon, Namespace, NonNegative, Scalar, Unit
 
-LIKE = {
+LIKE: Conventions = {
     "torch": {"decay": "coupled"},
     "optax": {"epsilon": 0.0, "epsilon_root": 1e-7, "initial_accumulator": 0.1},
     "keras": {"epsilon": 0.0, "epsilon_root": 1e-7, "initial_accumulator": 0.1, "lr": 1e-3, "decay": "before"},
@@ -21,9 +21,7 @@ class AdagradState(NamedTuple):
     sum: Array  #: sum of squared gradients, at initial_accumulator at the start; unit [g^2]
 
 
-def _start(
-    xp: Namespace, p: Array, *, initial_accumulator: Annotated[float, Ge(0), Unit(g=2)] = 0.0
-) -> AdagradState:
+def _start(xp: Namespace, p: Array, *, initial_accumulator: Annotated[float, Ge(0), Unit(g=2)] = 0.0) -> AdagradState:
     return AdagradState(xp.zeros_like(p) + initial_accumulator)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from optcore.moments import denominator, ema
-from optcore.rule import rule
+from optcore.rule import Conventions, rule
 from optcore.rules.adam import EpsilonRoot
 from optcore.scalars import bias_correction
 from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar
 
-LIKE = {
+LIKE: Conventions = {
     "paper": {"correction": "none"},
     "torch": {"correction": "after"},
     "optax": {"correction": "before"},

@@ -42,7 +42,8 @@ def matrices(
 ) -> Law:
     """Give leaves of two axes to the first rule and all others to the second: ``matrices(muon, adam)``.
 
-    ``use="other"`` gives a matrix to the second rule too, as for an embedding. Source: the hybrid of KellerJordan/Muon, by shape alone.
+    ``use="other"`` gives a matrix to the second rule too, as for an embedding.
+    Source: the hybrid of KellerJordan/Muon, by shape alone.
     """
     if _is_matrix(p, use):
         d, state = yield from matrix(xp, p, g, s.matrix, t)

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 from optcore.matrix import orthogonalize
 from optcore.moments import ema
-from optcore.rule import rule
+from optcore.rule import Conventions, rule
 from optcore.scalars import bias_correction
 from optcore.typing import Array, Count, Decay, Epsilon, Layout, Namespace, Positive, Scalar
 
-LIKE = {
+LIKE: Conventions = {
     "paper": {},
     "torch": {"epsilon": 0.0, "floor": 1e-7, "lr": 1e-3, "weight_decay": 0.1},
     "optax": {"average": "corrected", "epsilon": 1e-8},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from optcore.moments import ema
-from optcore.rule import rule
+from optcore.rule import Conventions, rule
 from optcore.rules.adam import EpsilonRoot
 from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar
 
-LIKE = {
+LIKE: Conventions = {
     "torch": {"beta": 0.99, "lr": 0.01, "decay": "coupled"},
     "optax": {"beta": 0.9, "epsilon": 0.0, "epsilon_root": 1e-8},
     "keras": {"beta": 0.9, "epsilon": 0.0, "epsilon_root": 1e-7, "decay": "before"},

@@ -7,8 +7,6 @@ from optcore.typing import Array, Namespace, Positive, Scalar
 
 
 @rule()
-def scale(
-    xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, factor: Positive = 1.0
-) -> tuple[Array, NoState]:
+def scale(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, factor: Positive = 1.0) -> tuple[Array, NoState]:
     """``factor g``: behind a rule, a learning rate of its own within a combinator. Source: optax.scale."""
     return factor * g, s

@@ -6,7 +6,9 @@ from optcore.rule import NoState, rule
 from optcore.typing import Array, Namespace, Scalar
 
 
-@rule(lr=1e-3, decay="coupled", title="SGD", like={"keras": {"lr": 0.01, "decay": "before"}, "optax": {"decay": "with"}})
+@rule(
+    lr=1e-3, decay="coupled", title="SGD", like={"keras": {"lr": 0.01, "decay": "before"}, "optax": {"decay": "with"}}
+)
 def sgd(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> tuple[Array, NoState]:
     """Gradient descent: the direction is the gradient.
 

@@ -13,7 +13,7 @@ from typing import Any
 from optcore.backends.numpy import np
 from optcore.matrix import Interpreter
 
-__all__ = ["Bounded", "BoundNamespace", "Condition"]
+__all__ = ["BoundNamespace", "Bounded", "Condition"]
 
 U64 = 2.0**-53
 ELEMENTARY = 8.0

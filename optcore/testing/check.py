@@ -71,7 +71,11 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int)
 
     def attempt(law: str, strategy: st.SearchStrategy[Any], body: Callable[[Any], None]) -> None:
         run = settings(
-            max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
         )(given(strategy)(body))
         try:
             run()
@@ -96,7 +100,9 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int)
         for dtype in (d for d in dtypes if d in EXACT_STEPS):
             law = dyadic_cases(rule, steps=EXACT_STEPS[dtype])
             attempt(f"exact arithmetic, {dtype}", law, exact(dtype))
-    powers = st.tuples(cases(rule, decades=1.5, zeros=0.0), st.sampled_from([-4, -2, 2, 4]), st.sampled_from([-4, 0, 2, 4]))
+    powers = st.tuples(
+        cases(rule, decades=1.5, zeros=0.0), st.sampled_from([-4, -2, 2, 4]), st.sampled_from([-4, 0, 2, 4])
+    )
     attempt("scale law", powers, lambda drawn: laws.scale_law(drawn[0], backend, base, *drawn[1:]))
     attempt("shared fields", cases(rule), lambda c: laws.shared_fields_agree(c, backend, base))
     attempt("purity", cases(rule), lambda c: laws.nothing_is_written(c, backend, base))

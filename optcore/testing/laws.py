@@ -75,8 +75,8 @@ def certified_bound(case: Case, backend: Backend, dtype: str) -> float:
             (new, _), state = solo(leaf.update(rule, recorder, *seen, rule.pack(mine), t, values), backend.cond)
             ns = BoundNamespace(compute, flushes=backend.flushes, record=iter(recorder.record))
             given = [None if x is None else ns.exact(backend.numpy(x)) for x in mine]
-            exact = (ns.exact(backend.numpy(x)) for x in seen)
-            (want, _), after = solo(leaf.update(rule, ns, *exact, rule.pack(given), t, values), _host_cond)
+            at, by = (ns.exact(backend.numpy(x)) for x in seen)
+            (want, _), after = solo(leaf.update(rule, ns, at, by, rule.pack(given), t, values), _host_cond)
             p = backend.cast(new, dtype)
             error = want.error
             if dtype != compute:
@@ -231,8 +231,13 @@ def _direction_unit(rule: Rule) -> Unit:
                 values[name] *= _factor(h.unit, a, b)
         state = start(bound, backend, p * 4.0**b, values)
         units = [f.unit or Unit() for f in rule.fields]
-        full = [None if x is None else np.asarray(x + _factor(u, a, b)) for x, u in zip(rule.unpack(state), units, strict=True)]
-        (_, step), _ = solo(leaf.update(bound, backend.xp, p * 4.0**b, g * 4.0**a, rule.pack(full), 3, values), _host_cond)
+        full = [
+            None if x is None else np.asarray(x + _factor(u, a, b))
+            for x, u in zip(rule.unpack(state), units, strict=True)
+        ]
+        (_, step), _ = solo(
+            leaf.update(bound, backend.xp, p * 4.0**b, g * 4.0**a, rule.pack(full), 3, values), _host_cond
+        )
         return float(np.abs(step).sum())
 
     base = size(0, 0)
@@ -330,7 +335,7 @@ def _halves(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, half: 
             params, states = [m.p for m, _ in done], [arrays for _, arrays in done]
     out = [np.concatenate([backend.numpy(p) for p in params])]
     for i, f in enumerate(rule.fields):
-        pair = [None if s[i] is None else backend.numpy(s[i]) for s in states]
+        pair: list[Any] = [None if s[i] is None else backend.numpy(s[i]) for s in states]
         joins = pair[0] is not None and pair[1] is not None and not f.shared and pair[0].ndim == p.ndim
         joins = joins and pair[0].shape[1:] == pair[1].shape[1:]
         out.append(np.concatenate(pair) if joins else pair[0])
@@ -371,11 +376,12 @@ def nothing_is_written(case: Case, backend: Backend, dtype: str) -> None:
     for x, was in zip(given, before, strict=True):
         if not np.array_equal(backend.numpy(x), was, equal_nan=True):
             raise AssertionError(f"{rule.name} on {backend.name}: a step wrote into its input; {case!r}")
-    for name, old, x in [("p", p, new), *zip([f.name for f in rule.fields], rule.unpack(state), rule.unpack(after), strict=True)]:
+    for name, old, x in [
+        ("p", p, new),
+        *zip([f.name for f in rule.fields], rule.unpack(state), rule.unpack(after), strict=True),
+    ]:
         if old is not None and (tuple(x.shape) != tuple(old.shape) or x.dtype != old.dtype):
             raise AssertionError(
                 f"{rule.name} on {backend.name}: {name} went from {old.dtype}{tuple(old.shape)} to "
                 f"{x.dtype}{tuple(x.shape)}; {case!r}"
             )
-
-

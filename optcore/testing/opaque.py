@@ -44,7 +44,7 @@ def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, .
     for mine, theirs in zip(given, inputs, strict=True):
         if isinstance(mine, Bounded) and not np.all(np.abs(mine.value - theirs) <= mine.error * (1 + 1e-9)):
             raise AssertionError(f"{step.__name__}: the backend's input lies outside the certified bound")
-    check = CHECKS.get(step.__name__, _bounded)
+    check: Callable[..., str] = CHECKS.get(step.__name__, _bounded)
     problem = check(ns, step, inputs, result)
     if problem:
         raise AssertionError(f"{step.__name__}: {problem}")
