@@ -84,15 +84,20 @@ class Optimizer(keras.optimizers.Optimizer):
     _constructor: Constructor
 
     def __init__(self, learning_rate: Any, weight_decay: Any, options: dict[str, Any], base: dict[str, Any]) -> None:
-        like = options.get("like")
-        chosen = native.constructor("keras", self._constructor.name, like) if like else self._constructor
-        known = {k: v for k, v in options.items() if k != "like"}
+        options = {k: _decoded(v) for k, v in options.items()}
         rate = learning_rate if isinstance(learning_rate, int | float) else 1.0  # each step is given Keras' own
-        plan = chosen.build(**known, learning_rate=rate)  # raises before anything is kept
-        if plan.recipe.layout is None:  # Keras' kernels are in x out on every backend
-            plan = replace(plan, recipe=plan.recipe.replace(layout="in_out"))
+        plan = self._planned(self._constructor, options, rate)  # raises before anything is kept
         super().__init__(learning_rate=_rate(learning_rate), weight_decay=weight_decay, **base)
         self._own = _Own(plan, options)
+
+    @staticmethod
+    def _planned(constructor: Constructor, options: dict[str, Any], rate: float) -> Native:
+        like = options.get("like")
+        chosen = native.constructor("keras", constructor.name, like) if like else constructor
+        plan = chosen.build(**{k: v for k, v in options.items() if k != "like"}, learning_rate=rate)
+        if plan.recipe.layout is None:  # Keras' kernels are in x out on every backend
+            plan = replace(plan, recipe=plan.recipe.replace(layout="in_out"))
+        return plan
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make the state of the variables, outside any graph that is being traced."""
@@ -137,8 +142,22 @@ class Optimizer(keras.optimizers.Optimizer):
         dtype = keras.backend.standardize_dtype(value.dtype)
         return self.add_variable(tuple(value.shape), lambda *_, **__: value, dtype=dtype, name=name)
 
+    def _get_current_learning_rate(self) -> Any:
+        """Our schedules count updates, as everywhere; Keras hands its own the micro-steps."""
+        if isinstance(self._learning_rate, LearningRate):
+            return self._learning_rate(self.iterations if self._own.updates is None else self._own.updates)
+        return super()._get_current_learning_rate()
+
+    def _set(self, **options: Any) -> None:
+        """Change constructor options, after a check; a compiled step keeps the numbers it was compiled with."""
+        changed = {**self._own.options, **options}
+        self._own.plan = self._planned(self._constructor, changed, 1.0)
+        self._own.options = changed
+
     def _of_leaf(self, v: Any) -> dict[str, Any]:
         """The numbers of one variable that are not the recipe's."""
+        if "weight_decay" in self._own.options and self.weight_decay != self._own.options["weight_decay"]:
+            self._set(weight_decay=self.weight_decay)
         numbers = {} if self._use_weight_decay(v) else {"weight_decay": 0.0}
         dtype = keras.backend.standardize_dtype(v.dtype)
         return {**(self._own.plan.of_leaf(v.path, tuple(v.shape), dtype) if self._own.plan.of_leaf else {}), **numbers}
@@ -220,10 +239,21 @@ class Optimizer(keras.optimizers.Optimizer):
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument, as Keras' serialisation wants it."""
         config = super().get_config()
-        options = {k: v for k, v in self._own.options.items() if k not in ("learning_rate", "weight_decay")}
+        options = {k: _encoded(v) for k, v in self._own.options.items() if k not in ("learning_rate", "weight_decay")}
         if "weight_decay" not in self._own.options:
             config.pop("weight_decay", None)
         return {**config, **options}
+
+
+def _encoded(value: Any) -> Any:
+    """A schedule as a configuration can keep it."""
+    return {"optcore": Recipe("sgd", lr=value).to_json(indent=None)} if isinstance(value, Schedule) else value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"optcore"}:
+        return Recipe.from_json(value["optcore"]).values["lr"]
+    return value
 
 
 def _rate(value: Any) -> Any:
@@ -267,7 +297,7 @@ def _class(constructor: Constructor) -> type[Optimizer]:
         bound = chosen.bind(*args, **options)
         bound.apply_defaults()
         given = dict(bound.arguments)
-        base = {k: v for k, v in given.pop("base", {}).items() if k != "weight_decay"}
+        base = dict(given.pop("base", {}))
         unknown = [k for k in base if k not in BASE]
         if unknown:
             from optcore.hyper import unknown as words
@@ -278,10 +308,15 @@ def _class(constructor: Constructor) -> type[Optimizer]:
         decay = given.get("weight_decay")
         Optimizer.__init__(self, rate, decay, given | ({"like": like} if foreign else {}), base)
 
+    def option(name: str) -> property:
+        return property(lambda self: self._own.options[name], lambda self, value: self._set(**{name: value}))
+
+    shown = {n: option(n) for n in constructor.defaults if n not in ("learning_rate", "weight_decay", "recipe")}
     cls = type(
         constructor.name,
         (Optimizer,),
         {
+            **shown,
             "__init__": __init__,
             "__signature__": signature,
             "__doc__": constructor.doc,

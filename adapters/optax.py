@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
 from optcore.backends.base import missing
-from optcore.backends.drive import reads_parameter
+from optcore.backends.drive import check, reads_parameter
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.recipe import Recipe
 from optcore.rule import Part, Rule
@@ -86,6 +86,14 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             given = [None if g is None else jnp.zeros_like(g) for g in grads]
         else:
             given = treedef.flatten_up_to(params)
+        present = [(p, g, path) for p, g, path in zip(given, grads, paths, strict=True) if g is not None]
+        if present:
+            check(rule.name, *zip(*present, strict=True))
+            if any(backend.dtype(g).startswith("complex") for _, g, _ in present):
+                raise TypeError(
+                    f"optcore.adapters.optax: {rule.name} was given complex gradients, for which optax squares the "
+                    "modulus and optcore each part; wrap it in optax.contrib.split_real_and_imaginary"
+                )
         columns = {i: treedef.flatten_up_to(state.leaves[names[i]]) for i in local}
         leaves = [
             rule.pack([columns[i][k] if i in columns else None for i in range(len(names))]) for k in range(len(grads))
@@ -130,8 +138,12 @@ def _name(path: Any) -> str:
 
 
 def _needs_params(rule: Rule) -> bool:
-    values = rule.values()
-    plain = {k: 1.0 for k, v in values.items() if not isinstance(v, int | float | str | None)}
+    """Whether the law reads p; arrays and schedules stand for numbers within their bounds."""
+    plain = {}
+    for name, value in rule.values().items():
+        if not isinstance(value, int | float | str | None):
+            default = rule.hypers[name].default
+            plain[name] = 1.0 if name == "weight_decay" else default if isinstance(default, float) else 0.5
     return reads_parameter(rule.bind(**plain) if plain else rule)
 
 

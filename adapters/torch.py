@@ -9,16 +9,18 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
 from optcore.backends.base import missing
+from optcore.backends.drive import fits
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.backends.torch import backend
 from optcore.recipe import Recipe
-from optcore.schedule import Schedule
+from optcore.schedule import Schedule, resolve
 
 try:
     import torch
@@ -41,14 +43,35 @@ class Optimizer(torch.optim.Optimizer):
     _constructor: Constructor
 
     def __init__(self, params: Any, **options: Any) -> None:
+        rate = _scalar(options.get("lr"))
+        if torch.is_tensor(rate) and rate.ndim == 0 and not float(rate.detach()) >= 0.0:
+            raise ValueError(f"Invalid learning rate: {float(rate.detach())}")
         self._chosen(options).build(**_computed(options))  # raises before anything is kept
-        super().__init__(params, options | {"updates": 0, "micro": 0})
+        schedules = _schedules(options)
+        first = {name: _from_text(text)(0) for name, text in schedules.items()}
+        super().__init__(params, options | COUNTERS | first | {"schedules": schedules})
         self.defaults.setdefault("differentiable", False)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group with options of its own, any of which may be a schedule; ValueError for what does not fit."""
+        own = set(param_group) if isinstance(param_group, dict) else set()
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            inherited = {k: v for k, v in group["schedules"].items() if k not in own}
+            group["schedules"] = inherited | _schedules(group)
+            group.update({k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()})
+            rule = self._plan(group).recipe.rule
+            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+                fits(rule, p, path)
+        except Exception:
+            self.param_groups.pop()
+            raise
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
-            for name, default in {**self._chosen(group).defaults, "updates": 0, "micro": 0}.items():
+            for name, default in {**self._chosen(group).defaults, **COUNTERS}.items():
                 group.setdefault(name, default)
             for p in group["params"]:
                 mine = self.state.get(p)
@@ -57,8 +80,19 @@ class Optimizer(torch.optim.Optimizer):
                     mine["step"] = step if torch.is_tensor(step) else torch.tensor(float(step))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, ours or torch's own; it is copied, so that two optimizers never share a tensor."""
-        super().load_state_dict(copy.deepcopy(state_dict))
+        """Load a state, ours or torch's own.
+
+        It is copied, so that two optimizers never share a tensor, and keeps its dtypes: torch would round
+        float32 state to a bfloat16 parameter's.
+        """
+        state_dict = copy.deepcopy(state_dict)
+        super().load_state_dict(state_dict)
+        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for index, p in zip(saved, params, strict=True):
+            for name, x in state_dict["state"].get(index, {}).items():
+                if torch.is_tensor(x) and x.dtype != self.state[p][name].dtype:
+                    self.state[p][name] = x.to(p.device)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; with a closure, evaluate it first and return its loss."""
@@ -67,8 +101,8 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            for groups in self._passes():
-                self._advance(groups)
+            for one in self._passes():  # every pass is checked before the first one moves
+                self._advance(one)
         return loss
 
     def init_state(self) -> None:
@@ -79,14 +113,6 @@ class Optimizer(torch.optim.Optimizer):
                 if p.requires_grad:
                     self._state_of(group, plan, p, path)
 
-    def _passes(self) -> list[list[tuple[dict[str, Any], Native]]]:
-        """The groups, those of one structure together: their totals are over all of them."""
-        passes: dict[Any, list[tuple[dict[str, Any], Native]]] = {}
-        for group in self.param_groups:
-            plan = self._plan(group)
-            passes.setdefault(plan.recipe.rule.structure, []).append((group, plan))
-        return list(passes.values())
-
     def _chosen(self, options: Mapping[str, Any]) -> Constructor:
         """The class' own constructor, or the one of the library that ``like`` names."""
         like = options.get("like")
@@ -94,73 +120,85 @@ class Optimizer(torch.optim.Optimizer):
 
     def _plan(self, group: Mapping[str, Any]) -> Native:
         chosen = self._chosen(group)
-        return _plan(chosen, _computed({name: group[name] for name in chosen.defaults if name in group}))
+        rate = chosen.defaults.get("lr")  # the group's own is given to each step, so that it may change freely
+        return _plan(chosen, _computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
 
-    def _advance(self, groups: list[tuple[dict[str, Any], Native]]) -> None:
-        params, grads, paths, numbers, owners = [], [], [], [], []
-        recipe = groups[0][1].recipe
-        updates = groups[0][0]["updates"]
-        for group, plan in groups:
-            values = plan.recipe.values
-            if isinstance(values["lr"], Schedule):
-                if "initial_lr" in group:
-                    raise RuntimeError(
-                        "optcore: the recipe's lr is a schedule and a torch LR scheduler is attached too; keep one"
-                    )
-                group["lr"] = float(values["lr"](updates))
+    def _passes(self) -> list[_Pass]:
+        """The groups, those of one structure together: their totals are over all of them."""
+        passes: dict[Any, _Pass] = {}
+        for group in self.param_groups:
+            scheduled = {k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()}
+            plan = self._plan({**group, **scheduled})
+            values = {k: resolve(v, backend.xp, group["updates"]) for k, v in plan.recipe.values.items()}
+            scheduled |= {"lr": values["lr"]} if isinstance(plan.recipe.values["lr"], Schedule) else {}
+            if "lr" in scheduled and "initial_lr" in group:
+                raise RuntimeError(
+                    "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
+                )
+            values["lr"] = scheduled.get("lr", _scalar(group["lr"]))
+            if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
+                raise ValueError(f"Invalid learning rate: {values['lr']}")
+            one = passes.setdefault(plan.recipe.rule.structure, _Pass(plan))
+            one.groups.append((group, scheduled))
             for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
-                if p.grad is None:
+                if p.grad is None and "gathered" not in self.state.get(p, ()):
                     continue
-                if p.grad.is_sparse:
+                if p.grad is not None and p.grad.is_sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
-                mine = {**values, "lr": _scalar(group["lr"])}
-                mine |= plan.of_leaf(path, tuple(p.shape), backend.dtype(p)) if plan.of_leaf else {}
-                params.append(p)
-                grads.append(p.grad)
-                paths.append(path)
-                numbers.append({k: v for k, v in mine.items() if not isinstance(v, Schedule)})
-                owners.append((group, plan))
-        if not params:
+                extra = plan.of_leaf(path, tuple(p.shape), backend.dtype(p)) if plan.of_leaf else {}
+                one.leaves.append((p, path, {**values, **extra}, group, plan))
+        for one in passes.values():
+            one.check_shared()
+        return list(passes.values())
+
+    def _advance(self, one: _Pass) -> None:
+        if not one.leaves and one.recipe.accumulate == 1:
             return
-        for (group, plan), p, path in zip(owners, params, paths, strict=True):
+        params = [p for p, *_ in one.leaves]
+        for p, path, _, group, plan in one.leaves:
             self._state_of(group, plan, p, path)
-        state = self._gathered(recipe, groups[0][0], params, owners)
-        moved, state = advance_all(recipe, backend, params, grads, paths, state, numbers)
+        state = self._gathered(one)
+        grads, paths = [p.grad for p in params], [path for _, path, *_ in one.leaves]
+        numbers = [values for _, _, values, *_ in one.leaves]
+        moved, state = advance_all(one.recipe, backend, params, grads, paths, state, numbers)
         for p, new in zip(params, moved, strict=True):
             p.copy_(new.p)
-        self._scatter(recipe, groups, params, owners, state)
+        self._scatter(one, state)
 
-    def _gathered(
-        self, recipe: Recipe, group: Mapping[str, Any], params: list[Any], owners: list[Any]
-    ) -> OptimizerState:
+    def _gathered(self, one: _Pass) -> OptimizerState:
         """The driver's state, read from torch's."""
-        counts, leaves = [], []
-        for p, (own, plan) in zip(params, owners, strict=True):
-            mine, names = self.state[p], _names(plan)
-            step = mine["step"]
-            counts.append(step if own.get("capturable") or step.requires_grad else int(step.item()))
-            leaves.append(recipe.rule.pack([mine.get(n) for n in names]))
-        shared = tuple(group[n] for n, f in zip(_names(owners[0][1]), recipe.rule.fields, strict=True) if f.shared)
-        gathered = tuple(self.state[p]["gathered"] for p in params) if recipe.accumulate > 1 else ()
-        average = tuple(self.state[p]["average"] for p in params) if recipe.average is not None else ()
-        return OptimizerState(group["updates"], group["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
-
-    def _scatter(
-        self, recipe: Recipe, groups: list[Any], params: list[Any], owners: list[Any], state: OptimizerState
-    ) -> None:
-        for i, (p, (_, plan)) in enumerate(zip(params, owners, strict=True)):
+        counts, leaves, recipe = [], [], one.recipe
+        for p, _, _, group, plan in one.leaves:
             mine = self.state[p]
-            count = state.counts[i]
-            mine["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
+            step = mine["step"]
+            counts.append(step if group.get("capturable") or step.requires_grad else int(step.item()))
+            leaves.append(recipe.rule.pack([mine.get(n) for n in _names(plan)]))
+        first = one.groups[0][0]
+        shared = tuple(first[n] for n in one.shared if n in first)
+        gathered = tuple(self.state[p].get("gathered") for p, *_ in one.leaves) if recipe.accumulate > 1 else ()
+        average = tuple(self.state[p]["average"] for p, *_ in one.leaves) if recipe.average is not None else ()
+        return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
+
+    def _scatter(self, one: _Pass, state: OptimizerState) -> None:
+        recipe = one.recipe
+        for i, (p, _, _, group, plan) in enumerate(one.leaves):
+            mine, count = self.state[p], state.counts[i]
             arrays = zip(_names(plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
-            mine.update({n: x for n, f, x in arrays if not f.shared and x is not None})
+            new = {n: x for n, f, x in arrays if not f.shared and x is not None}
+            new["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
+            if group.get("capturable"):  # a captured graph writes to the addresses it was captured with
+                for name, x in new.items():
+                    mine[name].copy_(x)
+            else:
+                mine.update(new)
             if recipe.accumulate > 1:
-                mine["gathered"] = state.gathered[i]
+                mine.pop("gathered", None)
+                mine |= {} if state.gathered[i] is None else {"gathered": state.gathered[i]}
             if recipe.average is not None:
                 mine["average"] = state.average[i]
-        shared = [n for n, f in zip(_names(owners[0][1]), recipe.rule.fields, strict=True) if f.shared]
-        for group, _ in groups:
-            group.update(zip(shared, state.shared, strict=True))
+        for group, scheduled in one.groups:
+            group.update(zip(one.shared, state.shared, strict=False))  # none before a first leaf has moved
+            group.update({k: v if k == "betas" else float(v) for k, v in scheduled.items()})
             group["updates"], group["micro"] = state.step, state.micro
 
     def _state_of(self, group: dict[str, Any], plan: Native, p: Any, path: str) -> None:
@@ -182,15 +220,62 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault(name, next(shared))
             elif x is not None:
                 mine.setdefault(name, x)
-        if recipe.accumulate > 1:
-            mine.setdefault("gathered", fresh.gathered[0])
         if recipe.average is not None:
             mine.setdefault("average", fresh.average[0])
 
 
+COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
+"""What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
+
+
+@dataclass
+class _Pass:
+    """Groups whose rules have one structure, with the leaves that take part in this step."""
+
+    plan: Native
+    groups: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    leaves: list[tuple[Any, str, dict[str, Any], dict[str, Any], Native]] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def shared(self) -> list[str]:
+        """The group keys of the rule's shared fields."""
+        return [n for n, f in zip(_names(self.plan), self.recipe.rule.fields, strict=True) if f.shared]
+
+    def check_shared(self) -> None:
+        """One value for the whole tree has one set of numbers; only the rate and the decay are a leaf's own."""
+        if not any(f.shared for f in self.recipe.rule.fields):
+            return
+        own = ("lr", "weight_decay", "decay", "layout")
+        first = None
+        for _, path, values, *_ in self.leaves:
+            common = {k: v for k, v in values.items() if k not in own}
+            first = common if first is None else first
+            if common != first:
+                name = next(k for k in common if common[k] != first[k])
+                raise ValueError(
+                    f"{self.recipe.rule.name}: {name}={common[name]!r} for {path!r} and {first[name]!r} elsewhere; "
+                    "a rule with shared fields takes one value for all groups"
+                )
+
+
+def _schedules(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that are schedules, as the text that a state dict can keep."""
+    return {k: Recipe("sgd", lr=v).to_json(indent=None) for k, v in options.items() if isinstance(v, Schedule)}
+
+
+@lru_cache(maxsize=256)
+def _from_text(text: str) -> Schedule:
+    schedule: Schedule = Recipe.from_json(text).values["lr"]
+    return schedule
+
+
 def _computed(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a constructor computes with; a tensor of one element is a 0-d one."""
-    return {k: _scalar(v) for k, v in options.items() if k not in (*RUN, "like")}
+    return {k: _scalar(v) for k, v in options.items() if k not in (*RUN, *COUNTERS, "like")}
 
 
 def _scalar(value: Any) -> Any:

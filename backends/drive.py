@@ -98,6 +98,21 @@ def _into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
     return backend.pair(x)
 
 
+def _outward(backend: Backend, arrays: Sequence[Any], p: Any, dtype: str) -> list[Any]:
+    """State as it is kept: complex where the parameter is and the array has a number for each of its parts."""
+    if not dtype.startswith("complex"):
+        return list(arrays)
+    pair = (*p.shape, 2)
+    return [x if x is None or tuple(x.shape) != pair else backend.unpair(x, dtype) for x in arrays]
+
+
+def _inward(backend: Backend, x: Any, dtype: str) -> Any:
+    """An array of a state as its law sees it."""
+    if x is None:
+        return None
+    return backend.pair(x) if backend.dtype(x).startswith("complex") else backend.cast(x, COMPUTE[dtype])
+
+
 def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> Any:
     """The state of one leaf before its first step."""
     fits(rule, p, "")
@@ -106,7 +121,8 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> An
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
     seen = _into(rule, backend, p, dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
-    return rule.pack([backend.copy(x) if x is seen else x for x in rule.unpack(state)])
+    arrays = [backend.copy(x) if x is seen else x for x in rule.unpack(state)]
+    return rule.pack(_outward(backend, arrays, p, dtype))
 
 
 def advance(
@@ -121,22 +137,39 @@ def advance(
         g = _into(rule, backend, leaf.g, dtype)
         common = iter(shared)
         state = [
-            backend.scalar(next(common), p) if f.shared else x if x is None else backend.cast(x, COMPUTE[dtype])
+            backend.scalar(next(common), p) if f.shared else _inward(backend, x, dtype)
             for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True)
         ]
         values = {name: v if is_static(v) else backend.scalar(v, p) for name, v in leaf.values.items()}
         t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
         laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
     done: list[tuple[Moved, list[Any]]] = []
-    for dtype, ((p, step), state) in zip(dtypes, lockstep(laws, backend), strict=True):
+    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, lockstep(laws, backend), strict=True):
         if dtype.startswith("complex"):
             moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
         else:
             moved = Moved(backend.cast(p, dtype), step)
-        done.append((moved, rule.unpack(state)))
+        arrays = _outward(backend, rule.unpack(state), leaf.p, dtype)
+        _check_shapes(rule, leaf, moved.p, arrays)
+        done.append((moved, arrays))
     if done:
         shared = [x for f, x in zip(rule.fields, done[0][1], strict=True) if f.shared]
     return done, list(shared)
+
+
+def _check_shapes(rule: Rule, leaf: Leaf, new: Any, arrays: Sequence[Any]) -> None:
+    """A state made for another shape would broadcast into a wrong result; nothing has been written yet."""
+    if tuple(new.shape) != tuple(leaf.p.shape):
+        raise ValueError(
+            f"{rule.name}: the parameter has shape {tuple(leaf.p.shape)} and would get {tuple(new.shape)}; "
+            "give the state that init made for this parameter"
+        )
+    for f, old, x in zip(rule.fields, rule.unpack(leaf.state), arrays, strict=True):
+        if not f.shared and old is not None and tuple(old.shape) != tuple(x.shape):
+            raise ValueError(
+                f"{rule.name}: the state's {f.name} has shape {tuple(old.shape)} and would get {tuple(x.shape)} for a "
+                f"parameter of shape {tuple(leaf.p.shape)}; give the state that init made for this parameter"
+            )
 
 
 def is_static(value: Any) -> bool:

@@ -26,7 +26,7 @@ class OptimizerState(NamedTuple):
     shared: tuple[Any, ...]  #: the rule's shared fields, 0-d
     counts: tuple[Any, ...]  #: updates of each leaf; a leaf without a gradient keeps its count
     leaves: tuple[Any, ...]  #: the rule's state of each leaf
-    gathered: tuple[Any, ...]  #: the mean of the gradients gathered, where the recipe accumulates
+    gathered: tuple[Any, ...]  #: the mean of the gradients gathered, None for a leaf that had none yet
     average: tuple[Any, ...]  #: the moving average of the parameters, where the recipe keeps one
 
 
@@ -50,7 +50,8 @@ class Optimizer:
     def update(self, params: Any, grads: Any, state: OptimizerState) -> tuple[Any, OptimizerState]:
         """One step: new parameters and new state.
 
-        A gradient of None leaves its leaf, and the leaf's count, as they are. Raises TypeError or
+        A gradient of None leaves its leaf, and the leaf's count, as they are; while gradients are gathered it
+        counts as zero for a leaf that had one in this cycle (on JAX for every leaf). Raises TypeError or
         ValueError, naming the leaf, before anything is computed.
         """
         leaves, paths, rebuild = flatten(params)
@@ -77,7 +78,7 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
         arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
         shared = shared or tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
         states.append(_stored(recipe, arrays, p, backend))
-    gathered = tuple(backend.xp.zeros_like(p) for p in leaves) if recipe.accumulate > 1 else ()
+    gathered = _nothing_gathered(backend, leaves) if recipe.accumulate > 1 else ()
     average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
     return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
 
@@ -103,21 +104,32 @@ def advance_all(
     if recipe.accumulate == 1:
         return step((rest, state), grads)
     micro = state.micro if is_host(state.micro) else backend.floating(state.micro)
-    gathered = []
-    for old, g in zip(state.gathered, grads, strict=True):
-        n = micro if is_host(micro) else backend.scalar(micro, old)
-        gathered.append(old if g is None else template.mean(old, g, n))
-    mean = [None if g is None else a for g, a in zip(grads, gathered, strict=True)]
+    gathered = [_gather(backend, *pair, micro) for pair in zip(state.gathered, grads, strict=True)]
     waiting = state._replace(micro=state.micro + 1, gathered=tuple(gathered))
-    rest = [Moved(p, None if g is None else backend.xp.zeros_like(p)) for p, g in zip(params, grads, strict=True)]
+    rest = [Moved(p, None if a is None else backend.xp.zeros_like(p)) for p, a in zip(params, gathered, strict=True)]
 
     def full(carry: tuple[list[Moved], OptimizerState]) -> tuple[list[Moved], OptimizerState]:
-        moved, after = step(carry, mean)
-        zeros = tuple(backend.xp.zeros_like(a) for a in gathered)
+        moved, after = step(carry, gathered)
+        empty = _nothing_gathered(backend, params)
         moved = [Moved(m.p, None if m.step is None else backend.cast(m.step, backend.dtype(m.p))) for m in moved]
-        return moved, after._replace(micro=after.micro * 0, gathered=zeros)
+        return moved, after._replace(micro=after.micro * 0, gathered=empty)
 
     return backend.cond(waiting.micro >= recipe.accumulate, full, (rest, waiting))  # type: ignore[no-any-return]
+
+
+def _nothing_gathered(backend: Backend, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """The start of a cycle: None, or zeros where a traced state must keep its structure."""
+    return tuple(backend.xp.zeros_like(p) if backend.traces else None for p in leaves)
+
+
+def _gather(backend: Backend, old: Any, g: Any, micro: Any) -> Any:
+    """The mean with one more gradient; a missing one counts as zero once there is something to add to."""
+    if old is None and g is None:
+        return None
+    like = old if g is None else g
+    n = micro if is_host(micro) else backend.scalar(micro, like)
+    zero = backend.xp.zeros_like(like)
+    return template.mean(zero if old is None else old, zero if g is None else g, n)
 
 
 def _step(

@@ -32,7 +32,7 @@ class TorchBackend(Backend):
         return x.detach().clone()
 
     def pair(self, x: Any) -> Any:
-        return torch.view_as_real(x)
+        return torch.view_as_real(x.resolve_conj())
 
     def unpair(self, x: Any, dtype: str) -> Any:
         del dtype  # a pair of float64 is a complex128

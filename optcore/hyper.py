@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import numbers
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Hyper:
         if isinstance(value, Varying) and not self.static:
             self.check(owner, value(0))
             return value
+        if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):
+            value = int(value) if isinstance(value, numbers.Integral) else float(value)  # a NumPy scalar
         if getattr(value, "shape", None) == () and not self.static and not isinstance(value, float):
             return value  # a 0-d array, perhaps traced: its number is not ours to read
         if self.choices:

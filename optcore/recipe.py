@@ -32,7 +32,7 @@ class Recipe:
     clip
         Clipping laws, applied to the gradient before the rule in this order.
     no_decay
-        Regular expressions; a leaf whose path matches one of them is not decayed.
+        A regular expression or several; a leaf whose path matches one of them is not decayed.
     layout
         Which axis of a matrix is the output, for rules that tell axes apart; None takes the
         framework's own. Regular expressions may be given their own: ``{"embed": "in_out"}``.
@@ -69,7 +69,7 @@ class Recipe:
         rule: Rule | str,
         *,
         clip: Rule | list[Rule] | tuple[Rule, ...] = (),
-        no_decay: tuple[str, ...] | list[str] = (),
+        no_decay: str | tuple[str, ...] | list[str] = (),
         layout: Layout | Mapping[str, Layout] | None = None,
         accumulate: int = 1,
         average: float | None = None,
@@ -89,7 +89,10 @@ class Recipe:
             object.__setattr__(self, name, value)
 
         put("rule", rule)
-        put("no_decay", tuple(_regex("no_decay", pattern) for pattern in no_decay))
+        put(
+            "no_decay",
+            tuple(_regex("no_decay", pattern) for pattern in ((no_decay,) if isinstance(no_decay, str) else no_decay)),
+        )
         put("layout", _layout(layout))
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ValueError(f"Recipe: accumulate={accumulate!r} is no count; give a whole number of at least 1")

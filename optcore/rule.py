@@ -211,6 +211,11 @@ class Primitive(Rule):
         return self.State(*(xp.sum(zero) if f.shared else xp.zeros_like(p) for f in self.fields))
 
     def unpack(self, state: Any) -> list[Any]:
+        own = tuple(f.name for f in self.fields)
+        if len(state) != len(own) or getattr(state, "_fields", own) != own:
+            raise TypeError(
+                f"{self.name}: a state of type {type(state).__name__} was made by another rule; give {self.name}.init(p)"
+            )
         return list(state)
 
     def pack(self, arrays: Sequence[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 from typing import Any
 
@@ -222,6 +223,42 @@ def test_decay_can_be_excluded_and_errors_name_their_reason() -> None:
     with pytest.raises(AttributeError, match="no optimizer 'Adamm'; did you mean Adam"):
         ours.Adamm  # noqa: B018
     assert ours.AdamW(learning_rate=np.float32(0.5), like="torch").get_config()["weight_decay"] == 0.01
+
+
+STEEP = schedules.piecewise(start=1.0, points=[(1, 0.1)])
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"on_nonfinite": "skip"}])
+def test_schedules_count_updates_as_the_pure_optimizer_does(options: Any) -> None:
+    recipe = optcore.Recipe("sgd", lr=STEEP, **options)
+    grads = [1.0, 1.0, 1.0, 1.0] if "accumulate" in options else [np.nan, 1.0, 1.0]
+    v = keras.Variable(np.zeros(2))
+    optimizer, opt = ours.from_recipe(recipe), optcore.backends.Optimizer(recipe)
+    params = {"v": np.zeros(2)}
+    state = opt.init(params)
+    for g in grads:
+        optimizer.apply([keras.ops.convert_to_tensor(np.full(2, g))], [v])
+        params, state = opt.update(params, {"v": np.full(2, g)}, state)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(v), params["v"], rtol=1e-12)
+    np.testing.assert_allclose(params["v"], -1.1)
+
+
+def test_options_can_be_set_and_schedules_are_saved() -> None:
+    mine, theirs = ours.AdamW(learning_rate=0.1, weight_decay=0.0), keras.optimizers.AdamW(0.1, weight_decay=0.0)
+    values = []
+    for optimizer in (mine, theirs):
+        optimizer.weight_decay = 0.5
+        optimizer.beta_1 = 0.5
+        values.append(run(optimizer, steps=3))
+    np.testing.assert_allclose(values[0], values[1], rtol=max(TOLERANCE, 1e-12), atol=TOLERANCE)
+    assert mine.beta_1 == mine.get_config()["beta_1"] == 0.5
+    with pytest.raises(ValueError, match=r"beta1=1.5 is out of range"):
+        mine.beta_1 = 1.5
+    with pytest.raises(TypeError, match="no argument 'weight_decay'"):
+        ours.from_recipe(optcore.Recipe("sgd"), weight_decay=0.5)
+    slow = ours.Adam(beta_1=schedules.polynomial(peak=0.9, steps=9))
+    again = ours.Adam.from_config(json.loads(json.dumps(slow.get_config())))
+    assert again.beta_1 == slow.beta_1
 
 
 def test_optimizers_pickle() -> None:

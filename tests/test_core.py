@@ -329,3 +329,22 @@ def test_any_number_may_be_a_schedule() -> None:
         p, state = opt.update(p, {"w": G}, state)
         m = beta(e) * m + (1 - beta(e)) * G
     np.testing.assert_allclose(state.leaves[0].m, m, rtol=1e-15)
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"adam: .*give the state that init made for this parameter"):
+        optcore.adam(np.ones(3), np.ones(3), optcore.adam.init(np.ones((2, 1))), t=1)
+    with pytest.raises(TypeError, match=r"adam: a state of type LionState was made by another rule; give adam.init"):
+        optcore.adam(np.ones(3), np.ones(3), optcore.lion.init(np.ones(3)), t=1)
+    with pytest.raises(ValueError, match="adam: t=0 is no count of updates"):
+        optcore.adam(np.ones(3), np.ones(3), optcore.adam.init(np.ones(3)), t=0)
+    opt = optcore.backends.Optimizer(optcore.Recipe("adam"))
+    with pytest.raises(ValueError, match="the state's m has shape"):
+        opt.update({"w": np.ones(3)}, {"w": np.ones(3)}, opt.init({"w": np.ones(1)}))
+
+
+def test_numpy_scalars_are_numbers_and_a_lone_pattern_is_one() -> None:
+    assert type(optcore.adam(lr=np.float32(0.5)).values()["lr"]) is float
+    with pytest.raises(ValueError, match=r"beta1=1.5 is out of range"):
+        optcore.adam(beta1=np.float32(1.5))
+    assert optcore.Recipe("adam", no_decay="bias").no_decay == ("bias",)

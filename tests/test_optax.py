@@ -229,3 +229,21 @@ def test_an_exponentiated_step_survives_apply_updates_exactly() -> None:
     updates, _ = tx.update(g, tx.init(p), p)
     want = p["w"] * jnp.exp(-0.1 * g["w"])
     np.testing.assert_array_equal(optax.apply_updates(p, updates)["w"], want)
+
+
+def test_injected_numbers_need_no_params_either() -> None:
+    grads = {"a": jnp.ones(2)}
+    for make in (ours.adam, lambda learning_rate, b1=0.9: ours.adam(learning_rate, b1=b1)):
+        tx = optax.inject_hyperparams(make)(learning_rate=0.1)
+        updates, _ = tx.update(grads, tx.init(grads))
+        np.testing.assert_allclose(updates["a"], -0.1, rtol=1e-6)
+    tx = ours.sgd(0.1, momentum=schedules.constant(value=0.9))
+    assert float(tx.update(grads, tx.init(grads))[0]["a"][0]) == pytest.approx(-0.1)
+
+
+def test_shapes_that_would_broadcast_are_refused() -> None:
+    tx, params = ours.adam(0.1), {"a": jnp.ones(4)}
+    with pytest.raises(ValueError, match=r"gradient of 'a' has shape \(4, 1\), the parameter \(4,\)"):
+        tx.update({"a": jnp.ones((4, 1))}, tx.init(params), params)
+    with pytest.raises(TypeError, match="given complex gradients"):
+        tx.update({"a": 1j * jnp.ones(4)}, tx.init({"a": 1j * jnp.ones(4)}), {"a": 1j * jnp.ones(4)})

@@ -178,6 +178,8 @@ def _translated(library: str, name: str, other: Constructor, like: str) -> Const
     rate = RATE[library]
     if mine.get(rate, 0) is inspect.Parameter.empty and library != "optax":
         mine[rate] = 1e-3  # optax asks for a learning rate; a class must have one
+    if rate in mine and mine[rate] is None:
+        mine[rate] = 1.0  # optax.adafactor without a rate
     first = inspect.Parameter.POSITIONAL_OR_KEYWORD
     order = [rate, *(k for k in mine if k != rate)]
     parameters = tuple(inspect.Parameter(k, first, default=mine[k]) for k in order if k in mine)

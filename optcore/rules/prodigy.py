@@ -63,8 +63,8 @@ def prodigy(
     relative = s.d / d0
     m, v = ema(beta1, s.m, s.d * g), ema(beta2, s.v, (s.d * g) * (s.d * g))
     weighted = b3 * s.s + relative * (s.d if safeguard_warmup else rate) * g
-    aligned, length = yield xp.sum(g * (s.start - p)), xp.sum(xp.abs(weighted))
-    numerator = b3 * s.numerator + relative * rate * aligned
+    aligned, length = yield rate * xp.sum(g * (s.start - p)), xp.sum(xp.abs(weighted))
+    numerator = b3 * s.numerator + relative * aligned
     some = length > 0
     estimate = d_coefficient * numerator / xp.where(some, length, xp.ones_like(length))
     d_max = xp.where(some, xp.maximum(s.d_max, estimate), s.d_max)

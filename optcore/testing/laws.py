@@ -354,7 +354,8 @@ def shared_fields_agree(case: Case, backend: Backend, dtype: str) -> None:
         for t, grad in enumerate(case.grads, 1):
             values = _values(rule, backend, t)
             grads = [backend.array(x, dtype) for x in (grad, grad * -0.5)]
-            jobs = [Leaf(p, g, s, t, values) for p, g, s in zip(params, grads, states, strict=True)]
+            slower = {**values, "lr": 0.5 * values["lr"]}  # the rate is a leaf's own
+            jobs = [Leaf(p, g, s, t, v) for p, g, s, v in zip(params, grads, states, (values, slower), strict=True)]
             done, shared = advance(rule, backend, jobs, shared)
             params, states = [m.p for m, _ in done], [rule.pack(arrays) for _, arrays in done]
             for f, *values_of in zip(rule.fields, *(arrays for _, arrays in done), strict=True):
