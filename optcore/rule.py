@@ -214,7 +214,8 @@ class Primitive(Rule):
         own = tuple(f.name for f in self.fields)
         if len(state) != len(own) or getattr(state, "_fields", own) != own:
             raise TypeError(
-                f"{self.name}: a state of type {type(state).__name__} was made by another rule; give {self.name}.init(p)"
+                f"{self.name}: a state of type {type(state).__name__} was made by another rule; "
+                f"give {self.name}.init(p)"
             )
         return list(state)
 
