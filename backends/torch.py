@@ -26,7 +26,8 @@ class TorchBackend(Backend):
         return value.to(dtype=like.dtype, device=like.device)
 
     def cast(self, x: Any, dtype: str) -> Any:
-        return x.to(getattr(torch, dtype))
+        wanted = getattr(torch, dtype)
+        return x if x.dtype is wanted else x.to(wanted)
 
     def copy(self, x: Any) -> Any:
         return x.detach().clone()
