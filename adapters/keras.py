@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from optcore import backends
@@ -365,21 +366,12 @@ def from_recipe(recipe: Recipe, **base: Any) -> Optimizer:
     return FromRecipe(recipe=text, learning_rate=recipe.values["lr"], **base)  # type: ignore[call-arg]
 
 
-_classes: dict[str, type[Optimizer]] = {
-    name: _class(native.constructor("keras", name)) for name in native.names("keras")
-}
-globals().update(_classes)  # loading a saved model looks its class up here
+@lru_cache
+def _named(name: str) -> type[Optimizer]:
+    return _class(native.constructor("keras", name))
 
 
-def __getattr__(name: str) -> type[Optimizer]:
-    """A rule that was added after this module was imported."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    try:
-        return _class(native.constructor("keras", name))
-    except ValueError as error:
-        raise AttributeError(str(error)) from None
-
-
-def __dir__() -> list[str]:
-    return [*__all__, *native.names("keras")]
+globals().update(
+    {name: _named(name) for name in native.names("keras")}
+)  # loading a saved model looks its class up here
+__getattr__, __dir__ = native.attributes("keras", _named, __all__)  # and rules that were added later

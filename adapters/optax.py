@@ -244,14 +244,4 @@ def _named(name: str) -> Callable[..., optax.GradientTransformationExtraArgs]:
     return _function(native.constructor("optax", name))
 
 
-def __getattr__(name: str) -> Callable[..., optax.GradientTransformationExtraArgs]:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    try:
-        return _named(name)
-    except ValueError as error:
-        raise AttributeError(str(error)) from None
-
-
-def __dir__() -> list[str]:
-    return [*__all__, *native.names("optax")]
+__getattr__, __dir__ = native.attributes("optax", _named, __all__)

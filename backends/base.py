@@ -100,6 +100,9 @@ class Backend:
 
         return np.asarray(self.cast(x, "float32") if self.dtype(x) in ("bfloat16", "float16") else x)
 
+    def widen(self) -> None:
+        """Make float64 available in this process, where that is a setting."""
+
     def without_gradient(self) -> AbstractContextManager[Any]:
         """A context in which arithmetic is not recorded for differentiation."""
         return nullcontext()

@@ -26,6 +26,9 @@ class JaxBackend(Backend):
             return then(state) if condition else state
         return jax.lax.cond(condition, then, lambda s: s, state)
 
+    def widen(self) -> None:
+        jax.config.update("jax_enable_x64", True)
+
     def array(self, values: Any, dtype: str) -> Any:
         return jnp.asarray(values, dtype=getattr(jnp, dtype))
 

@@ -18,7 +18,7 @@ from optcore.hyper import REQUIRED, unknown
 from optcore.recipe import Recipe
 from optcore.rule import TEMPLATE, Rule
 
-__all__ = ["LIBRARIES", "Constructor", "Native", "constructor", "names"]
+__all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "names"]
 
 LIBRARIES = ("torch", "optax", "keras")
 
@@ -113,6 +113,22 @@ def constructor(library: str, name: str, like: str | None = None) -> Constructor
     elif library in rule.conventions:
         rule = rule.bind(like=library)
     return of_rule(library, rule)
+
+
+def attributes(
+    library: str, make: Callable[[str], Any], own: list[str]
+) -> tuple[Callable[[str], Any], Callable[[], Any]]:
+    """Module-level ``__getattr__`` and ``__dir__`` that show a library's constructors as attributes."""
+
+    def get(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return make(name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from None
+
+    return get, lambda: [*own, *names(library)]
 
 
 def _fold(name: str) -> str:

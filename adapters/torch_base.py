@@ -1,0 +1,302 @@
+"""The base class of the torch adapter: groups, schedules, state and the way to the driver and back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from optcore.adapters import native
+from optcore.adapters.native import Constructor, Native
+from optcore.backends.base import missing
+from optcore.backends.drive import fits
+from optcore.backends.optimizer import OptimizerState, advance_all, begin
+from optcore.backends.torch import backend
+from optcore.recipe import Recipe
+from optcore.schedule import Schedule, resolve
+
+try:
+    import torch
+except ImportError:
+    raise missing("torch", "torch") from None
+
+__all__ = ["Optimizer"]
+
+RUN = ("foreach", "fused", "capturable", "differentiable")
+"""Options that say how to run; they are accepted, kept in the groups and read where they matter."""
+
+
+class Optimizer(torch.optim.Optimizer):
+    """The base of all classes here: translates groups and state, and hands the leaves to the driver.
+
+    A leaf without a gradient is not run and its counter stays. State holds tensors only, under torch's names
+    where torch has the rule, so state dicts move in both directions.
+    """
+
+    _constructor: Constructor
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        rate = _scalar(options.get("lr"))
+        if torch.is_tensor(rate) and rate.ndim == 0 and not float(rate.detach()) >= 0.0:
+            raise ValueError(f"Invalid learning rate: {float(rate.detach())}")
+        self._chosen(options).build(**_computed(options))  # raises before anything is kept
+        schedules = _schedules(options)
+        first = {name: _from_text(text)(0) for name, text in schedules.items()}
+        super().__init__(params, options | COUNTERS | first | {"schedules": schedules})
+        self.defaults.setdefault("differentiable", False)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group with options of its own, any of which may be a schedule; ValueError for what does not fit."""
+        own = set(param_group) if isinstance(param_group, dict) else set()
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            inherited = {k: v for k, v in group["schedules"].items() if k not in own}
+            group["schedules"] = inherited | _schedules(group)
+            group.update({k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()})
+            rule = self._plan(group).recipe.rule
+            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+                fits(rule, p, path)
+        except Exception:
+            self.param_groups.pop()
+            raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, default in {**self._chosen(group).defaults, **COUNTERS}.items():
+                group.setdefault(name, default)
+            for p in group["params"]:
+                mine = self.state.get(p)
+                if mine:
+                    step = mine.setdefault("step", 1.0)  # a state without a step has made one
+                    mine["step"] = step if torch.is_tensor(step) else torch.tensor(float(step))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, ours or torch's own.
+
+        It is copied, so that two optimizers never share a tensor, and keeps its dtypes: torch would round
+        float32 state to a bfloat16 parameter's.
+        """
+        state_dict = copy.deepcopy(state_dict)
+        super().load_state_dict(state_dict)
+        saved = [index for group in state_dict["param_groups"] for index in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for index, p in zip(saved, params, strict=True):
+            for name, x in state_dict["state"].get(index, {}).items():
+                if torch.is_tensor(x) and x.dtype != self.state[p][name].dtype:
+                    self.state[p][name] = x.to(p.device)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step; with a closure, evaluate it first and return its loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            for one in self._passes():  # every pass is checked before the first one moves
+                self._advance(one)
+        return loss
+
+    def init_state(self) -> None:
+        """Make the state of every parameter now, without a step, as distributed checkpoints want it."""
+        for group in self.param_groups:
+            plan = self._plan(group)
+            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+                if p.requires_grad:
+                    self._state_of(group, plan, p, path)
+
+    def _chosen(self, options: Mapping[str, Any]) -> Constructor:
+        """The class' own constructor, or the one of the library that ``like`` names."""
+        like = options.get("like")
+        return native.constructor("torch", self._constructor.name, like) if like else self._constructor
+
+    def _plan(self, group: Mapping[str, Any]) -> Native:
+        chosen = self._chosen(group)
+        rate = chosen.defaults.get("lr")  # the group's own is given to each step, so that it may change freely
+        return _plan(chosen, _computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
+
+    def _passes(self) -> list[_Pass]:
+        """The groups, those of one structure together: their totals are over all of them."""
+        passes: dict[Any, _Pass] = {}
+        for group in self.param_groups:
+            scheduled = {k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()}
+            plan = self._plan({**group, **scheduled})
+            values = {k: resolve(v, backend.xp, group["updates"]) for k, v in plan.recipe.values.items()}
+            scheduled |= {"lr": values["lr"]} if isinstance(plan.recipe.values["lr"], Schedule) else {}
+            if "lr" in scheduled and "initial_lr" in group:
+                raise RuntimeError(
+                    "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
+                )
+            values["lr"] = scheduled.get("lr", _scalar(group["lr"]))
+            if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
+                raise ValueError(f"Invalid learning rate: {values['lr']}")
+            one = passes.setdefault(plan.recipe.rule.structure, _Pass(plan))
+            one.groups.append((group, scheduled))
+            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+                if p.grad is None and "gathered" not in self.state.get(p, ()):
+                    continue
+                if p.grad is not None and p.grad.is_sparse:
+                    raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
+                extra = plan.of_leaf(path, tuple(p.shape), backend.dtype(p)) if plan.of_leaf else {}
+                one.leaves.append((p, path, {**values, **extra}, group, plan))
+        for one in passes.values():
+            one.check_shared()
+        return list(passes.values())
+
+    def _advance(self, one: _Pass) -> None:
+        if not one.leaves and one.recipe.accumulate == 1:
+            return
+        params = [p for p, *_ in one.leaves]
+        for p, path, _, group, plan in one.leaves:
+            self._state_of(group, plan, p, path)
+        state = self._gathered(one)
+        grads, paths = [p.grad for p in params], [path for _, path, *_ in one.leaves]
+        numbers = [values for _, _, values, *_ in one.leaves]
+        moved, state = advance_all(one.recipe, backend, params, grads, paths, state, numbers)
+        for p, new in zip(params, moved, strict=True):
+            p.copy_(new.p)
+        self._scatter(one, state)
+
+    def _gathered(self, one: _Pass) -> OptimizerState:
+        """The driver's state, read from torch's."""
+        counts, leaves, recipe = [], [], one.recipe
+        for p, _, _, group, plan in one.leaves:
+            mine = self.state[p]
+            step = mine["step"]
+            counts.append(step if group.get("capturable") or step.requires_grad else int(step.item()))
+            leaves.append(recipe.rule.pack([mine.get(n) for n in _names(plan)]))
+        first = one.groups[0][0]
+        shared = tuple(first[n] for n in one.shared if n in first)
+        gathered = tuple(self.state[p].get("gathered") for p, *_ in one.leaves) if recipe.accumulate > 1 else ()
+        average = tuple(self.state[p]["average"] for p, *_ in one.leaves) if recipe.average is not None else ()
+        return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
+
+    def _scatter(self, one: _Pass, state: OptimizerState) -> None:
+        recipe = one.recipe
+        for i, (p, _, _, group, plan) in enumerate(one.leaves):
+            mine, count = self.state[p], state.counts[i]
+            arrays = zip(_names(plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
+            new = {n: x for n, f, x in arrays if not f.shared and x is not None}
+            new["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
+            if group.get("capturable"):  # a captured graph writes to the addresses it was captured with
+                for name, x in new.items():
+                    mine[name].copy_(x)
+            else:
+                mine.update(new)
+            if recipe.accumulate > 1:
+                mine.pop("gathered", None)
+                mine |= {} if state.gathered[i] is None else {"gathered": state.gathered[i]}
+            if recipe.average is not None:
+                mine["average"] = state.average[i]
+        for group, scheduled in one.groups:
+            group.update(zip(one.shared, state.shared, strict=False))  # none before a first leaf has moved
+            group.update({k: v if k == "betas" else float(v) for k, v in scheduled.items()})
+            group["updates"], group["micro"] = state.step, state.micro
+
+    def _state_of(self, group: dict[str, Any], plan: Native, p: Any, path: str) -> None:
+        """Make what is missing of a parameter's state."""
+        mine = self.state[p]
+        rule = plan.recipe.rule
+        names = _names(plan)
+        absent = [n for n, f in zip(names, rule.fields, strict=True) if n not in (group if f.shared else mine)]
+        if "step" in mine and not absent:
+            return
+        extra = plan.of_leaf(path, tuple(p.shape), backend.dtype(p)) if plan.of_leaf else {}
+        recipe = plan.recipe.replace(**extra) if extra else plan.recipe
+        fresh = begin(recipe, backend, [p], [path])
+        step = torch.tensor(0.0, device=p.device if group.get("capturable") else "cpu")
+        mine.setdefault("step", step)
+        shared = iter(fresh.shared)
+        for name, f, x in zip(names, rule.fields, rule.unpack(fresh.leaves[0]), strict=True):
+            if f.shared:
+                group.setdefault(name, next(shared))
+            elif x is not None:
+                mine.setdefault(name, x)
+        if recipe.average is not None:
+            mine.setdefault("average", fresh.average[0])
+
+
+COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
+"""What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
+
+
+@dataclass
+class _Pass:
+    """Groups whose rules have one structure, with the leaves that take part in this step."""
+
+    plan: Native
+    groups: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    leaves: list[tuple[Any, str, dict[str, Any], dict[str, Any], Native]] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def shared(self) -> list[str]:
+        """The group keys of the rule's shared fields."""
+        return [n for n, f in zip(_names(self.plan), self.recipe.rule.fields, strict=True) if f.shared]
+
+    def check_shared(self) -> None:
+        """One value for the whole tree has one set of numbers; only the rate and the decay are a leaf's own."""
+        if not any(f.shared for f in self.recipe.rule.fields):
+            return
+        own = ("lr", "weight_decay", "decay", "layout")
+        first = None
+        for _, path, values, *_ in self.leaves:
+            common = {k: v for k, v in values.items() if k not in own}
+            first = common if first is None else first
+            if common != first:
+                name = next(k for k in common if common[k] != first[k])
+                raise ValueError(
+                    f"{self.recipe.rule.name}: {name}={common[name]!r} for {path!r} and {first[name]!r} elsewhere; "
+                    "a rule with shared fields takes one value for all groups"
+                )
+
+
+def _schedules(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that are schedules, as the text that a state dict can keep."""
+    return {k: Recipe("sgd", lr=v).to_json(indent=None) for k, v in options.items() if isinstance(v, Schedule)}
+
+
+@lru_cache(maxsize=256)
+def _from_text(text: str) -> Schedule:
+    schedule: Schedule = Recipe.from_json(text).values["lr"]
+    return schedule
+
+
+def _computed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a constructor computes with; a tensor of one element is a 0-d one."""
+    return {k: _scalar(v) for k, v in options.items() if k not in (*RUN, *COUNTERS, "like")}
+
+
+def _scalar(value: Any) -> Any:
+    return value.reshape(()) if torch.is_tensor(value) and value.numel() == 1 else value
+
+
+def _plan(constructor: Constructor, options: dict[str, Any]) -> Native:
+    """The recipe of a group; numbers do not change its structure, so equal options share it."""
+    try:
+        return _cached_plan(constructor, tuple(options.items()))
+    except TypeError:  # an option that is no hashable value
+        return constructor.build(**options)
+
+
+@lru_cache(maxsize=1024)
+def _cached_plan(constructor: Constructor, options: tuple[tuple[str, Any], ...]) -> Native:
+    return constructor.build(**dict(options))
+
+
+def _names(plan: Native) -> list[str]:
+    return [plan.state.get(f.name, f.name) for f in plan.recipe.rule.fields]
+
+
+def _paths(groups: list[dict[str, Any]], group: dict[str, Any]) -> list[str]:
+    """Parameter names where the caller gave them, else group and position."""
+    if "param_names" in group:
+        return list(group["param_names"])
+    index = next(i for i, g in enumerate(groups) if g is group)
+    return [f"{index}/{i}" for i in range(len(group["params"]))]
