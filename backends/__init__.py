@@ -85,7 +85,7 @@ def pure_step(rule: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
     backend = check(rule.name, [p], [g], [rule.name])
     if isinstance(t, int | float) and t < 1:
         raise ValueError(f"{rule.name}: t={t!r} is no count of updates; the first one is t=1")
-    values = laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
+    values = laid_out(numbers(rule.complete(), backend, t - 1, rule.hypers), backend.native_layout)
     shared = [x for x, f in zip(rule.unpack(s), rule.fields, strict=True) if f.shared]
     ((moved, arrays),), _ = advance(rule, backend, [Leaf(p, g, s, t, values)], shared)
     return moved.p, rule.pack(arrays)

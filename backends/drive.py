@@ -11,9 +11,10 @@ from optcore import leaf as template
 from optcore.backends import of
 from optcore.backends.base import COMPUTE, Backend
 from optcore.effects import Due, Max
+from optcore.hyper import Hyper
 from optcore.rule import Law, Rule
 from optcore.scalars import is_host
-from optcore.schedule import resolve
+from optcore.schedule import Schedule, resolve
 
 __all__ = ["Leaf", "Moved", "advance", "check", "fits", "laid_out", "numbers", "start"]
 
@@ -74,10 +75,16 @@ def laid_out(values: Mapping[str, Any], layout: str) -> dict[str, Any]:
     return {k: layout if v is None and k.rpartition(".")[2] == "layout" else v for k, v in values.items()}
 
 
-def numbers(values: Mapping[str, Any], backend: Backend, step: Any) -> dict[str, Any]:
-    """The hyper-parameters at a step of the driver, schedules evaluated."""
+def numbers(
+    values: Mapping[str, Any], backend: Backend, step: Any, hypers: Mapping[str, Hyper] | None = None
+) -> dict[str, Any]:
+    """The hyper-parameters at a step of the driver, schedules evaluated and, with ``hypers``, checked again."""
     e = step if is_host(step) else backend.floating(step)
-    return {name: resolve(value, backend.xp, e) for name, value in values.items()}
+    found = {name: resolve(value, backend.xp, e) for name, value in values.items()}
+    for name, value in values.items():
+        if hypers and isinstance(value, Schedule) and is_host(found[name]):
+            hypers[name].check(f"{value.name} at step {step}", found[name])
+    return found
 
 
 def fits(rule: Rule, p: Any, path: str) -> None:

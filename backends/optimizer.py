@@ -142,7 +142,7 @@ def _step(
     overrides: Sequence[Mapping[str, Any]] | None,
 ) -> tuple[list[Moved], OptimizerState]:
     rule = recipe.rule
-    values = numbers(rule.complete(), backend, state.step)
+    values = numbers(rule.complete(), backend, state.step, rule.hypers)
     run = [i for i, g in enumerate(grads) if g is not None]
     jobs = []
     for i in run:

@@ -71,6 +71,8 @@ class Hyper:
         if isinstance(value, Varying) and not self.static:
             self.check(owner, value(0))
             return value
+        if type(value).__name__ == "bool" and getattr(value, "shape", None) == () and bool in self.types:
+            value = bool(value)  # NumPy's own truth value
         if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):
             value = int(value) if isinstance(value, numbers.Integral) else float(value)  # a NumPy scalar
         if getattr(value, "shape", None) == () and not self.static and not isinstance(value, float):
@@ -79,7 +81,8 @@ class Hyper:
             if value not in self.choices:
                 raise ValueError(f"{owner}: {self.name}={value!r} is no choice; give {self.range}")
             return value
-        if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, (*self.types, int)):
+        known = (*self.types, int) if float in self.types else self.types
+        if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, known):
             raise TypeError(
                 f"{owner}: {self.name}={value!r} is of type {type(value).__name__}; give {self.range}"
                 + ("" if self.static else ", a schedule or a 0-d array")

@@ -38,5 +38,5 @@ def trust_ratio(xp: Namespace, p: Any, d: Any) -> Any:
     """``|p| / |d|`` over the leaf, 1 where either norm is 0."""
     size, length = norm(xp, p), norm(xp, d)
     one = xp.ones_like(size)
-    ratio = size / xp.where(length > 0, length, one)
-    return xp.where(size > 0, xp.where(length > 0, ratio, one), one)
+    ratio = size / xp.where(length == 0, one, length)
+    return xp.where(size == 0, one, xp.where(length == 0, one, ratio))

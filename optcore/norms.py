@@ -31,7 +31,7 @@ def root(xp: Namespace, large: Any, middle: Any, small: Any) -> Any:
     top = xp.sqrt(large + middle * DOWN * DOWN) * (1.0 / DOWN)
     usual = xp.sqrt(middle + small * (1.0 / UP) * (1.0 / UP))
     low = xp.sqrt(small) * (1.0 / UP)
-    return xp.where(large > 0, top, xp.where(middle > 0, usual, xp.where(small >= 0, low, middle + small)))
+    return xp.where(large > 0, top, xp.where(middle == 0, low, usual))  # a NaN is not 0
 
 
 def norm(xp: Namespace, x: Any) -> Any:

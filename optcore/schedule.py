@@ -109,6 +109,12 @@ class NestedHyper(Hyper):
         return super().check(owner, value)
 
 
+def _whole(step: Any) -> int:
+    if int(step) != step:
+        raise TypeError(f"{step!r} is no whole step")
+    return int(step)
+
+
 class PointsHyper(Hyper):
     """A parameter that is a table of (step, value) pairs."""
 
@@ -118,7 +124,8 @@ class PointsHyper(Hyper):
 
     def check(self, owner: str, value: Any) -> Any:
         try:
-            points = tuple((int(step), float(x)) for step, x in dict(value).items())
+            pairs = value.items() if isinstance(value, Mapping) else value
+            points = tuple((_whole(step), float(x)) for step, x in pairs)
         except (TypeError, ValueError):
             raise TypeError(f"{owner}: {self.name}={value!r} is no table; give {self.range}") from None
         steps = [step for step, _ in points]

@@ -7,6 +7,7 @@ and proven by the scale law of :mod:`optcore.testing`.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -143,7 +144,7 @@ Shared: TypeAlias = Annotated[Array, SHARED]
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 """The weight of the past in a moving average: 0 forgets at once, values near 1 remember."""
 Positive: TypeAlias = Annotated[float, Gt(0)]
-NonNegative: TypeAlias = Annotated[float, Ge(0)]
+NonNegative: TypeAlias = Annotated[float, Ge(0), Lt(math.inf)]
 UnitInterval: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Epsilon: TypeAlias = Annotated[float, Ge(0), Unit(g=1)]
 """A stabiliser next to a root of the second moment, in [g]."""

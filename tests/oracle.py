@@ -63,6 +63,53 @@ class Cautious:
         return [a - lr * d * k * scale for a, d, k in zip(p, u, mask, strict=True)]
 
 
+class CautiousByMean(Cautious):
+    """The authors' C-AdamW scaling: one over the kept share, at least 1e-3."""
+
+    def step(self, p: list[float], g: list[float], t: int, lr: float) -> list[float]:
+        u = [_sign(self.b1 * m + (1 - self.b1) * x) for m, x in zip(self.m, g, strict=True)]
+        self.m = [self.b2 * m + (1 - self.b2) * x for m, x in zip(self.m, g, strict=True)]
+        mask = [1.0 if a * x > 0 else 0.0 for a, x in zip(u, g, strict=True)]
+        scale = 1 / max(sum(mask) / len(p), 1e-3)
+        return [a - lr * d * k * scale for a, d, k in zip(p, u, mask, strict=True)]
+
+
+class ProdigyOfTheAuthors:
+    """konstmish/prodigy as rules of thumb never are: every switch and number in its place."""
+
+    def __init__(
+        self, n: int, *, beta1: float, beta2: float, beta3: float | None, epsilon: float, d0: float,
+        d_coefficient: float, growth: float, debias: bool, safeguard_warmup: bool, weight_decay: float,
+    ) -> None:  # fmt: skip
+        self.b1, self.b2 = beta1, beta2
+        self.b3 = math.sqrt(beta2) if beta3 is None else beta3
+        self.eps, self.d, self.d0, self.dmax, self.num = epsilon, d0, d0, d0, 0.0
+        self.coef, self.growth, self.debias = d_coefficient, growth, debias
+        self.safe, self.wd = safeguard_warmup, weight_decay
+        self.m, self.v, self.s = [0.0] * n, [0.0] * n, [0.0] * n
+        self.start: list[float] | None = None
+
+    def step(self, p: list[float], g: list[float], t: int, lr: float) -> list[float]:
+        self.start = list(p) if self.start is None else self.start
+        dlr = self.d * lr
+        if self.debias:
+            dlr *= math.sqrt(1 - self.b2**t) / (1 - self.b1**t)
+        inner = sum(x * (a0 - a) for x, a0, a in zip(g, self.start, p, strict=True))
+        self.num = self.b3 * self.num + (self.d / self.d0) * dlr * inner
+        self.m = [self.b1 * m + (1 - self.b1) * self.d * x for m, x in zip(self.m, g, strict=True)]
+        self.v = [self.b2 * v + (1 - self.b2) * self.d**2 * x * x for v, x in zip(self.v, g, strict=True)]
+        weight = (self.d / self.d0) * (self.d if self.safe else dlr)
+        self.s = [self.b3 * s + weight * x for s, x in zip(self.s, g, strict=True)]
+        estimate = self.coef * self.num / sum(abs(s) for s in self.s)
+        self.dmax = max(self.dmax, estimate)
+        new = min(self.dmax, self.d * self.growth)
+        out = []
+        for a, m, v in zip(p, self.m, self.v, strict=True):
+            out.append(a - self.wd * dlr * a - dlr * m / (math.sqrt(v) + new * self.eps))
+        self.d = new
+        return out
+
+
 class SoftClipped:
     """Zhang et al. 2020: g * gamma / (|g| + gamma)."""
 

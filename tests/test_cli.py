@@ -65,6 +65,8 @@ def test_verify_fails_where_a_law_is_broken(monkeypatch: Any, capsys: Any) -> No
         (["demo", "--rule", "adamm"], "no rule 'adamm'; did you mean"),
         (["demo", "--epochs", "0"], "--epochs=0 is no count"),
         (["demo", "--recipe", "nowhere.json"], "No such file"),
+        (["demo", "--output", "/nowhere/x.png"], "there is no such folder"),
+        (["verify", "lion", "--backend", "numpy", "--json", "/nowhere/x.json"], "No such file"),
     ],
 )
 def test_a_wrong_call_is_answered_in_a_line(call: list[str], words: str, capsys: Any) -> None:
@@ -112,7 +114,7 @@ def test_the_demo_agrees_in_every_framework(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_takes_another_rule_or_a_recipe(tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
-    file.write_text(optcore.Recipe("lion", lr=1e-3).to_json())
+    file.write_text(optcore.Recipe("lion", lr=1e-3, no_decay=("[/.]bias$",)).to_json())
     for option in (["--rule", "muon"], ["--recipe", str(file)]):
         command = [sys.executable, "-m", "optcore", "demo", "--epochs", "1", *option]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=_wide())

@@ -348,3 +348,26 @@ def test_numpy_scalars_are_numbers_and_a_lone_pattern_is_one() -> None:
     with pytest.raises(ValueError, match=r"beta1=1.5 is out of range"):
         optcore.adam(beta1=np.float32(1.5))
     assert optcore.Recipe("adam", no_decay="bias").no_decay == ("bias",)
+
+
+def test_values_that_only_look_right_are_refused() -> None:
+    for call, words in [
+        (lambda: optcore.sgd(maximize=2), "maximize=2 is of type int"),
+        (lambda: optcore.sgd(lr=math.inf), r"lr=inf is out of range; give \[0, inf\)"),
+        (lambda: schedules.piecewise(start=1.0, points=((9, 0.1), (9, 0.2))), "out of order"),
+        (lambda: schedules.piecewise(start=1.0, points=((10.7, 0.1),)), "is no table"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=words):
+            call()
+    assert optcore.sgd(maximize=np.True_).values()["maximize"] is True
+    late = optcore.adam(beta1=schedules.piecewise(start=0.9, points=[(5, 1.5)]))
+    with pytest.raises(ValueError, match=r"piecewise at step 8: beta1=1.5 is out of range"):
+        late(P, G, late.init(P), t=9)
+
+
+def test_a_nan_survives_every_norm() -> None:
+    from optcore.backends.numpy import np as xp
+    from optcore.norms import norm
+
+    for other in (0.0, 1e-30, 1.0, 1e30):
+        assert np.isnan(norm(xp, np.array([np.nan, other], np.float32)))

@@ -54,6 +54,53 @@ def test_cautious_is_its_paper() -> None:
     np.testing.assert_allclose(ours(optcore.cautious(optcore.lion), p, grads, lr=0.01), want, rtol=1e-12)
 
 
+def test_cautious_by_mean_is_its_authors() -> None:
+    """Elements of one sign keep a small share now and then, where the floor of 1e-3 does not bind but the mean does."""
+    p, grads = RNG.standard_normal(11), RNG.standard_normal((STEPS, 11))
+    law, want = oracle.CautiousByMean(11), p.tolist()
+    for t, g in enumerate(grads.tolist(), 1):
+        want = law.step(want, g, t, 0.01)
+    rule = optcore.cautious(optcore.lion, scaling="mean")
+    np.testing.assert_allclose(ours(rule, p, grads, lr=0.01), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"growth": 1.05},
+        {"beta3": 0.5, "d_coefficient": 2.0, "growth": 1.3},
+        {"safeguard_warmup": True, "growth": 1.2, "epsilon": 0.3},
+        {"debias": True, "weight_decay": 0.1, "growth": 1.1, "epsilon": 0.1},
+    ],
+)
+def test_prodigy_is_its_authors_in_every_number(options: Any) -> None:
+    """To 1e-10: d feeds back through a quotient of sums over all 15 steps."""
+    p = RNG.standard_normal(7)
+    numbers = {"beta1": 0.9, "beta2": 0.99, "beta3": None, "epsilon": 1e-8, "d0": 0.1, "d_coefficient": 1.0}
+    numbers |= {"growth": 1e6, "debias": False, "safeguard_warmup": False, "weight_decay": 0.0} | options
+    law, want = oracle.ProdigyOfTheAuthors(7, **numbers), p.tolist()
+    s, got, grown = optcore.prodigy(**numbers).init(p), p, []
+    for t in range(1, STEPS + 1):
+        g = got - 3.0
+        got, s = optcore.prodigy(**numbers)(got, g, s, t=t, lr=0.7)
+        want = law.step(want, g.tolist(), t, 0.7)
+        grown.append(float(s.d))
+    np.testing.assert_allclose(got, want, rtol=1e-10)
+    assert grown[-1] > grown[0]
+
+
+def test_adafactor_keeps_small_parameters_moving() -> None:
+    """epsilon2 is the smallest RMS a parameter counts with: here 0.05, far above p's."""
+    p, grads = 1e-4 * RNG.standard_normal(6), RNG.standard_normal((3, 6))
+    one = ours(optcore.adafactor(epsilon2=0.05), p, grads[:1])
+    assert np.sqrt(np.mean((one - p) ** 2)) == pytest.approx(0.05 * 0.01, rel=1e-6)
+
+
+def test_warmup_rises_from_its_start() -> None:
+    rise = optcore.schedules.warmup(steps=4, then=optcore.schedules.constant(value=2.0), start=0.25)
+    assert [rise(e) for e in range(6)] == [0.5, 0.875, 1.25, 1.625, 2.0, 2.0]
+
+
 PEERS = [
     ("Lion", optcore.lion, {"lr": 0.01, "weight_decay": 0.1}, {}, "before", 1e-13),
     ("SignSGD", optcore.signum, {"lr": 0.01, "weight_decay": 0.1}, {"momentum": 0.9}, "before", 1e-13),

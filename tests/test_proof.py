@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pytest
+from annotated_types import Ge, Gt, Le
 
 import optcore
 from optcore.moments import ema
 from optcore.rule import rule
 from optcore.scalars import bias_correction
 from optcore.testing import check_rule, subjects
-from optcore.typing import Array, Decay, Epsilon, Shared
+from optcore.typing import Array, Decay, Epsilon, Shared, Unit
 
 BACKENDS = ("numpy", "torch", "strict", "jax")
 
@@ -24,7 +25,7 @@ def test_every_rule_obeys_every_law(name: str, backend: str) -> None:
     (report,) = check_rule(subjects()[name], backends=[backend], dtypes=dtypes, examples=10)
     assert report.failures == {}
     assert 0.0 < report.used <= 1.0
-    assert {"purity", "scale law", "shared fields"} <= set(report.laws)
+    assert {"purity", "scale law", "shared fields", "NaN"} <= set(report.laws)
 
 
 def test_bounds_are_tight_enough_to_mean_something() -> None:
@@ -63,27 +64,111 @@ def _adam(fault: str) -> Any:
 
 @pytest.mark.parametrize("fault", ["misplaced epsilon", "swapped betas", "forgotten bias correction"])
 def test_a_planted_fault_leaves_the_certified_bound(fault: str) -> None:
-    """What a backend with the fault returns lies outside the bound of the true law."""
-    from optcore import leaf
-    from optcore.backends.numpy import backend
+    """What a backend with the fault returns lies outside the bound of the true law; without it, inside."""
+    for dtype in ("float32", "float64"):
+        (fine,) = check_rule(_adam("none"), reference=optcore_adam(), dtypes=[dtype], examples=5)
+        assert fine.holds
+        (report,) = check_rule(_adam(fault), reference=optcore_adam(), dtypes=[dtype], examples=5)
+        assert "of the certified bound" in report.failures[f"certified bound, {dtype}"]
+
+
+def optcore_adam() -> Any:
+    """The library's Adam with the hyper-parameters of the faulty ones."""
+
+    @rule(FaultyState, lr=1e-3)
+    def adam(
+        xp: Any, p: Any, g: Any, s: Any, t: Any, *, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8
+    ) -> Any:
+        numbers = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "epsilon_root": 0.0, "epsilon_hat": 0.0}
+        d, new = optcore.adam.law.fn(xp, p, g, s, t, **numbers)
+        return d, FaultyState(*new)
+
+    return adam
+
+
+def test_a_mask_that_hides_a_nan_is_found_out() -> None:
+    @rule()
+    def masked(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+        return xp.where(g == g, g, xp.zeros_like(g)), s
+
+    (report,) = check_rule(masked, examples=5)
+    assert "a NaN gradient became" in report.failures["NaN"]
+
+
+def test_a_law_whose_numbers_are_not_dyadic_is_not_called_exact() -> None:
+    @rule()
+    def thirds(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+        return g * (1 / 3) * 1.1, s
+
+    (report,) = check_rule(thirds, examples=10)
+    assert report.holds and not any(law.startswith("exact") for law in report.laws)
+
+
+def test_an_inexact_backend_fails_the_rational_comparison(monkeypatch: Any) -> None:
+    """One addition in float16 is enough."""
+    from optcore.backends.numpy import NumpyBackend
+
+    monkeypatch.setattr(NumpyBackend, "array", lambda self, x, dtype: np.asarray(x).astype(dtype) + np.float32(2**-20))
+    (report,) = check_rule(optcore.signum(beta=0.5), examples=10)
+    assert any("is not exact" in text for text in report.failures.values())
+
+
+@pytest.mark.parametrize(
+    ("hint", "default"),
+    [
+        (Annotated[float, Gt(0), Le(1)], 0.5),
+        (Annotated[float, Ge(1), Le(10)], 2.0),
+        (Annotated[float, Ge(1)], 2.0),
+        (Annotated[int, Ge(4)], 5),
+    ],
+)
+def test_rules_with_any_bounds_are_drawn_within_them(hint: Any, default: Any) -> None:
+    def scaled(xp: Any, p: Any, g: Any, s: Any, t: Any, *, a: Any = default) -> Any:
+        return a * g, s
+
+    scaled.__annotations__["a"] = hint
+    (report,) = check_rule(rule()(scaled), examples=10)
+    assert report.failures == {}
+
+
+def test_the_bound_of_a_power_is_a_bound() -> None:
+    from optcore.testing import Bounded, BoundNamespace
+
+    ns = BoundNamespace("float32")
+    squares = ns.exact([-3.0, 3.0]) ** 2
+    assert (squares.error < 1e-4).all()
+    straddling = Bounded(ns, [-0.1], [0.2]) ** 2
+    assert straddling.error[0] >= 0.09 - 0.01
+    assert np.isinf((Bounded(ns, [0.1], [0.2]) ** 0.5).error[0])
+
+
+def test_the_bound_of_a_sum_covers_a_flushed_cancellation() -> None:
+    import jax.numpy as jnp
+
     from optcore.testing import BoundNamespace
-    from optcore.testing.laws import _host_cond, _used, _values, solo
 
-    rng = np.random.default_rng(0)
-    p, g = (np.asarray(rng.standard_normal(50) * 10.0 ** rng.uniform(-9, 9, 50), np.float32) for _ in range(2))
+    x = np.array([1.5, -1.0], np.float32) * np.float32(2.0**-126)
+    bound = BoundNamespace("float32", flushes=True)
+    total = bound.sum(bound.exact(x))
+    assert abs(float(jnp.sum(jnp.asarray(x))) - float(total.value)) <= float(total.error)
 
-    def used(which: str) -> float:
-        faulty, true = _adam(which), _adam("none")
-        state = FaultyState(np.zeros_like(p), np.zeros_like(p))
-        (new, _), _ = solo(leaf.update(faulty, backend.xp, p, g, state, 3, _values(faulty, backend, 3)), _host_cond)
-        ns = BoundNamespace("float32")
-        zeros = FaultyState(*(ns.exact(x) for x in state))
-        law = leaf.update(true, ns, ns.exact(p), ns.exact(g), zeros, 3, _values(true, backend, 3))
-        (want, _), _ = solo(law, _host_cond)
-        return _used(new.astype(np.float64), want.value, want.error, "float32")
 
-    assert used("none") <= 1.0
-    assert used(fault) > 1.0
+def test_an_overflow_to_float16_is_no_fault() -> None:
+    (report,) = check_rule(optcore.adam, backends=["torch"], dtypes=["float16"], examples=10)
+    assert report.failures == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "unit"),
+    [("adafactor", "epsilon1", Unit(g=1)), ("adafactor", "epsilon2", Unit()), ("prodigy", "epsilon", Unit(g=2))],
+)
+def test_a_wrong_unit_of_a_small_number_is_seen(name: str, number: str, unit: Unit) -> None:
+    from dataclasses import replace
+
+    right = subjects()[name]
+    wrong = replace(right, hypers={**right.hypers, number: replace(right.hypers[number], unit=unit)})
+    (report,) = check_rule(wrong, examples=20)
+    assert "scale law" in report.failures
 
 
 def test_a_wrong_unit_fails_the_scale_law() -> None:

@@ -54,14 +54,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train everywhere, print the table, draw the curves; 1 where the default recipe does not agree or learn."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
+    if not Path(options.output).absolute().parent.is_dir():
+        raise ValueError(f"--output={options.output}: there is no such folder; name a file in one that exists")
     if options.epochs < 1:
         raise ValueError(f"--epochs={options.epochs} is no count; give a whole number of at least 1")
     task = tasks.load(options.epochs)
     recipe = _recipe(options, len(task.order))
     console = Console()
-    console.print(f"Training on {len(task.train[0])} handwritten digits, {len(task.order)} steps, float64: {recipe}")
+    console.print(
+        f"Training on {len(task.train[0])} handwritten digits, {len(task.order)} steps, float64: {escape(str(recipe))}"
+    )
     present = [r for r in RUNS if all(importlib.util.find_spec(name) for name in r.needs)]
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
@@ -144,6 +149,7 @@ def _draw(console: Any, results: dict[str, Any], output: str) -> None:
         console.print("No picture: pip install 'optcore\\[plot]' draws the loss curves.")
         return
     import matplotlib
+    from rich.markup import escape
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
@@ -157,4 +163,4 @@ def _draw(console: Any, results: dict[str, Any], output: str) -> None:
     axes.set(xlabel="step", ylabel="training loss", yscale="log", title="The same recipe in every framework")
     axes.legend()
     figure.savefig(output, dpi=120)
-    console.print(f"Loss curves: {output}")
+    console.print(f"Loss curves: {escape(output)}")

@@ -46,6 +46,7 @@ def chosen(names: Sequence[str]) -> dict[str, Rule]:
 def run(options: argparse.Namespace) -> int:
     """Prove, show the used share of the certified bound, and return 1 where a law is broken."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress, TextColumn
     from rich.table import Table
 
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     for name in targets:
         backends.named(name)
     rules = chosen(options.rules)
+    if options.json:
+        open(options.json, "w", encoding="utf-8").close()  # a path that cannot be written is known before the proof
     console = Console()
     reports: list[Any] = []
     columns = [TextColumn("{task.description}"), *Progress.get_default_columns()[1:]]
@@ -76,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     broken = [(name, r) for name, r in reports if not r.holds]
     for name, report in broken:
         for law, text in report.failures.items():
-            console.print(f"[red]{name} on {report.backend}, {law}:[/red] {text}", highlight=False)
+            console.print(f"[red]{name} on {report.backend}, {law}:[/red] {escape(text)}", highlight=False)
     laws = sum(len(r.laws) for _, r in reports)
     console.print(
         f"{laws} laws proven for {len(rules)} rules on {', '.join(targets)}; {len(broken)} reports with failures"

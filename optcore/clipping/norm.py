@@ -16,7 +16,8 @@ Threshold = Annotated[float, Ge(0), Unit(g=1)]
 def _shrink(xp: Namespace, n: Array, max_norm: Any, epsilon: Scalar) -> Any:
     """``min(1, max_norm / (n + epsilon))``, 1 for a zero norm under a zero threshold."""
     floor = xp.maximum(n + epsilon, max_norm)
-    return xp.where(floor > 0, max_norm / xp.where(floor > 0, floor, xp.ones_like(floor)), xp.ones_like(floor))
+    one = xp.ones_like(floor)
+    return xp.where(floor == 0, one, max_norm / xp.where(floor == 0, one, floor))
 
 
 @rule(kind="leafwise")
@@ -36,7 +37,7 @@ def clip_by_norm_soft(
     Source: Zhang et al. 2020, eq. 3, where it is the best step under (L0, L1)-smoothness.
     """
     total = norm(xp, g) + max_norm
-    return g * (max_norm / xp.where(total > 0, total, xp.ones_like(total))), s
+    return g * (max_norm / xp.where(total == 0, xp.ones_like(total), total)), s
 
 
 LIKE: Conventions = {"torch": {"epsilon": 1e-6}, "optax": {}, "keras": {"nonfinite": "nan"}}

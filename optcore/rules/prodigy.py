@@ -65,10 +65,10 @@ def prodigy(
     weighted = b3 * s.s + relative * (s.d if safeguard_warmup else rate) * g
     aligned, length = yield rate * xp.sum(g * (s.start - p)), xp.sum(xp.abs(weighted))
     numerator = b3 * s.numerator + relative * aligned
-    some = length > 0
-    estimate = d_coefficient * numerator / xp.where(some, length, xp.ones_like(length))
-    d_max = xp.where(some, xp.maximum(s.d_max, estimate), s.d_max)
+    none = length == 0
+    estimate = d_coefficient * numerator / xp.where(none, xp.ones_like(length), length)
+    d_max = xp.where(none, s.d_max, xp.maximum(s.d_max, estimate))
     d = d_max if growth is None else xp.minimum(d_max, s.d * growth)
     step = rate * (m / (xp.sqrt(v) + d * epsilon) + weight_decay * p)
-    step = xp.where(some, step, xp.zeros_like(step))
+    step = xp.where(none, xp.zeros_like(step), step)
     return step, ProdigyState(m, v, weighted, s.start, d, d_max, numerator)

@@ -173,9 +173,12 @@ class BoundNamespace(Interpreter):
     def power(self, a: Bounded, exponent: float) -> Bounded:
         self.used.add("power")
         value = a.value**exponent
-        ends = [np.maximum(a.value - a.error, 0.0) ** exponent, (a.value + a.error) ** exponent]
-        error = np.maximum(*(np.abs(end - value) for end in ends))
-        return self.rounded(value, error, ELEMENTARY)
+        low, high = a.value - a.error, a.value + a.error
+        whole = float(exponent).is_integer() and exponent > 0
+        with np.errstate(invalid="ignore"):
+            ends = [np.abs(end**exponent - value) for end in (low, high)]
+        error = np.maximum(np.maximum(*ends), np.where((low < 0) & (high > 0), np.abs(value), 0.0))
+        return self.rounded(value, error if whole else np.where(low >= 0, error, np.inf), ELEMENTARY)
 
     def matmul(self, a: Any, b: Any) -> Bounded:
         size_a, size_b = np.abs(a.value) + a.error, np.abs(b.value) + b.error
@@ -263,7 +266,8 @@ class BoundNamespace(Interpreter):
         size = np.sum(np.abs(x.value) + x.error, axis=axis, keepdims=keepdims)
         n = x.value.size // max(np.asarray(value).size, 1)
         error = np.sum(x.error, axis=axis, keepdims=keepdims)
-        return Bounded(self, value, error + self._gamma(n) * size)
+        lost = n * self.eta if self.flushes else 0.0  # a partial sum may be subnormal by cancellation
+        return Bounded(self, value, error + self._gamma(n) * size + np.where(size > 0, lost, 0.0))
 
     def mean(self, x: Bounded, *, axis: Any = None, keepdims: bool = False) -> Bounded:
         total = self.sum(x, axis=axis, keepdims=keepdims)

@@ -10,11 +10,13 @@ from typing import Any
 from optcore import leaf
 from optcore.backends.base import Backend
 from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
+from optcore.backends.numpy import backend as numpy_backend
 from optcore.backends.numpy import np
 from optcore.effects import Due, Max
 from optcore.hyper import REQUIRED
 from optcore.rule import Rule
-from optcore.testing.bound import TINY, UNITS, BoundNamespace
+from optcore.testing.bound import LARGEST, TINY, UNITS, BoundNamespace
+from optcore.testing.exact import ExactNamespace, holds
 from optcore.testing.opaque import Recorder
 from optcore.testing.strategies import Case
 from optcore.typing import Unit
@@ -24,6 +26,7 @@ __all__ = [
     "declared_kind",
     "exact_arithmetic",
     "inexact_operations",
+    "nan_propagates",
     "nothing_is_written",
     "scale_law",
     "shared_fields_agree",
@@ -54,8 +57,11 @@ def _values(rule: Rule, backend: Backend, t: int) -> dict[str, Any]:
     return laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
 
 
-def certified_bound(case: Case, backend: Backend, dtype: str) -> float:
+def certified_bound(case: Case, backend: Backend, dtype: str, reference: Rule | None = None) -> float:
     """Every step of the backend lies inside the bound computed from the law; returns the largest used fraction.
+
+    With ``reference``, another rule of the same hyper-parameters and state, the bound is that rule's: what the
+    case's rule computes must be what the reference says.
 
     Each step starts from the backend's own state as exact input. float16 and bfloat16 leaves are computed
     in float32, and their new parameter is rounded once more.
@@ -76,13 +82,15 @@ def certified_bound(case: Case, backend: Backend, dtype: str) -> float:
             ns = BoundNamespace(compute, flushes=backend.flushes, record=iter(recorder.record))
             given = [None if x is None else ns.exact(backend.numpy(x)) for x in mine]
             at, by = (ns.exact(backend.numpy(x)) for x in seen)
-            (want, _), after = solo(leaf.update(rule, ns, at, by, rule.pack(given), t, values), _host_cond)
+            law = reference or rule
+            (want, _), after = solo(leaf.update(law, ns, at, by, law.pack(given), t, values), _host_cond)
             p = backend.cast(new, dtype)
             error = want.error
             if dtype != compute:
                 error = error + UNITS[dtype] * (np.abs(want.value) + error) + TINY[dtype]
+                error = np.where(np.abs(want.value) + error > LARGEST[dtype], np.inf, error)
             pairs = [("p", p, want.value, error)]
-            for f, x, w in zip(rule.fields, rule.unpack(state), rule.unpack(after), strict=True):
+            for f, x, w in zip(rule.fields, rule.unpack(state), law.unpack(after), strict=True):
                 if x is not None:
                     pairs.append((f.name, x, w.value, w.error))
             for name, x, value, room in pairs:
@@ -99,8 +107,9 @@ def certified_bound(case: Case, backend: Backend, dtype: str) -> float:
 def _used(x: Any, value: Any, room: Any, dtype: str) -> float:
     """The largest fraction of the bound that is used; infinite where a value is off without one."""
     allowed = room * (2.0 if dtype == "float64" else 1.0)  # in float64 the reference is rounded as well
-    open_ended = ~np.isfinite(allowed) | ~np.isfinite(value)  # an overflow on the way leaves nothing to certify
-    same = (x == value) | open_ended
+    nan = np.isnan(value)
+    open_ended = ~nan & (~np.isfinite(allowed) | ~np.isfinite(value))  # an overflow leaves nothing to certify
+    same = (x == value) | open_ended | (nan & np.isnan(x))
     with np.errstate(all="ignore"):
         share = np.where(same, 0.0, np.abs(x - value) / allowed)
     return float(np.max(np.where(np.isnan(share), np.inf, share), initial=0.0))
@@ -145,22 +154,32 @@ def _trajectory(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, st
         return [None if x is None else backend.numpy(x) for x in (p, *rule.unpack(state))]
 
 
-def exact_arithmetic(case: Case, backend: Backend, dtype: str) -> None:
-    """A division-free rule on dyadic numbers is bit for bit what rational arithmetic gives."""
-    from optcore.backends.numpy import backend as reference
+def exact_arithmetic(case: Case, backend: Backend, dtype: str) -> bool:
+    """A division-free rule on dyadic numbers is bit for bit what rational arithmetic gives.
 
-    if inexact_operations(case.rule):
-        return
-    want = _trajectory(case.rule, reference, "float64", case.p, case.grads)
-    if any(x is not None and not np.array_equal(x, x.astype(dtype)) for x in want):
-        return  # more digits than the mantissa holds
-    got = _trajectory(case.rule, backend, dtype, case.p, case.grads)
-    for name, x, y in zip(("p", *(f.name for f in case.rule.fields)), got, want, strict=True):
-        if x is not None and not np.array_equal(x.astype(np.float64), y):
+    Returns whether it was compared: not where a switch makes the law divide, or where the exact result has more
+    digits than the mantissa holds.
+    """
+    rule = case.rule
+    if inexact_operations(rule):
+        return False
+    ns: Any = ExactNamespace()
+    begun = rule.unpack(start(rule, numpy_backend, case.p, _values(rule, numpy_backend, 1)))
+    p, state = ns.lift(case.p), rule.pack([None if x is None else ns.lift(x) for x in begun])
+    for t, g in enumerate(case.grads, 1):
+        law = leaf.update(rule, ns, p, ns.lift(g), state, t, _values(rule, numpy_backend, t))
+        (p, _), state = solo(law, _host_cond)
+    want: list[Any] = [None if x is None else x.value for x in (p, *rule.unpack(state))]
+    if not all(x is None or holds(x, dtype) for x in want):
+        return False
+    got = _trajectory(rule, backend, dtype, case.p, case.grads)
+    for name, x, y in zip(("p", *(f.name for f in rule.fields)), got, want, strict=True):
+        if x is not None and not np.array_equal(x.astype(np.float64), y.astype(np.float64)):
             raise AssertionError(
-                f"{case.rule.name} on {backend.name} in {dtype}: {name} is not exact, though all inputs are dyadic "
+                f"{rule.name} on {backend.name} in {dtype}: {name} is not exact, though all inputs are dyadic "
                 f"and the law does not divide; {case!r}"
             )
+    return True
 
 
 def scale_law(case: Case, backend: Backend, dtype: str, a: int, b: int) -> None:
@@ -362,6 +381,23 @@ def shared_fields_agree(case: Case, backend: Backend, dtype: str) -> None:
                 first, second = map(backend.numpy, values_of)
                 if f.shared and not np.array_equal(first, second, equal_nan=True):
                     raise AssertionError(f"{rule.name}: the shared field {f.name} depends on the leaf; {case!r}")
+
+
+def nan_propagates(case: Case, backend: Backend, dtype: str) -> None:
+    """A NaN in the gradient is one in the parameter, after two steps for rules that gather first: no mask hides it."""
+    rule = case.rule
+    at = (0,) * case.p.ndim
+    grads = [np.array(g) for g in case.grads[:2]]
+    for g in grads:
+        g[at] = np.nan
+    try:
+        new = _trajectory(rule, backend, dtype, case.p, grads)[0]
+    except Exception as error:
+        if "LinAlgError" in type(error).__name__:
+            return  # the library refuses a NaN aloud
+        raise
+    if not np.isnan(new[at]):
+        raise AssertionError(f"{rule.name} on {backend.name}: a NaN gradient became {new[at]!r}; {case!r}")
 
 
 def nothing_is_written(case: Case, backend: Backend, dtype: str) -> None:

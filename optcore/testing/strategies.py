@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from annotated_types import Gt, Le, Lt
-
 from optcore.backends.base import missing
 from optcore.backends.numpy import np
 from optcore.hyper import REQUIRED, Hyper
@@ -35,30 +33,43 @@ class Case:
         return f"Case({self.rule!r}, shape={self.p.shape}, steps={len(self.grads)})"
 
 
-def number(hyper: Hyper) -> st.SearchStrategy[Any]:
-    """Values of one hyper-parameter within its bounds, its default among them."""
+def number(hyper: Hyper, *, around_one: bool = False) -> st.SearchStrategy[Any]:
+    """Values of one hyper-parameter within its bounds, its default among them.
+
+    ``around_one`` draws a number without an upper bound between 0.1 and 10, where its unit shows in float32.
+    """
     if hyper.choices:
         return st.sampled_from(hyper.choices)
     if hyper.types == (bool,):
         return st.booleans()
     default = [] if hyper.default is REQUIRED else [hyper.default]
     if hyper.static:
-        return st.sampled_from([*default, 1, 2, 3])
+        return st.sampled_from([x for x in [*default, 1, 2, 3] if _admits(hyper, x)])
     if not hyper.bounds:
         return st.sampled_from(default)  # a coefficient of a polynomial, say: its range is not declared
-    upper = next((b.lt if isinstance(b, Lt) else b.le for b in hyper.bounds if isinstance(b, Lt | Le)), None)
-    if upper is not None:
-        inner = st.floats(0.0, 0.9999 * float(upper))  # type: ignore[arg-type]
-    elif hyper.default is REQUIRED or hyper.default is None:
-        inner = _decades(-3, 2)
-    elif hyper.default == 0:
-        inner = _decades(-8, 0)
+    lower = max(float(getattr(b, "ge", getattr(b, "gt", -np.inf))) for b in hyper.bounds)
+    upper = min(float(getattr(b, "le", getattr(b, "lt", np.inf))) for b in hyper.bounds)
+    bottom = lower if np.isfinite(lower) else 0.0
+    if around_one and not np.isfinite(upper):
+        return _decades(-1, 1).filter(lambda x: _admits(hyper, x))
+    if np.isfinite(upper):
+        inner = st.floats(0.0, 0.9999).map(lambda x: bottom + x * (upper - bottom))
+    elif hyper.default in (REQUIRED, None):
+        inner = _decades(-3, 2).map(lambda x: bottom + x)
+    elif hyper.default == bottom:
+        inner = _decades(-8, 0).map(lambda x: bottom + x)
     else:
-        size = abs(hyper.default)
-        inner = _decades(-2, 1).map(lambda x: x * size)
-    positive = any(isinstance(b, Gt) for b in hyper.bounds)
-    some = [d for d in default if d is None or not positive or d > 0]
-    return st.one_of(st.sampled_from(some), inner) if some else inner
+        inner = _decades(-2, 1).map(lambda x: bottom + x * (hyper.default - bottom))
+    inner = inner.filter(lambda x: _admits(hyper, x))
+    return st.one_of(st.sampled_from(default), inner) if default else inner
+
+
+def _admits(hyper: Hyper, value: Any) -> bool:
+    try:
+        hyper.check("strategy", value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _decades(low: float, high: float) -> st.SearchStrategy[float]:
@@ -76,9 +87,9 @@ def _of_template(rule: Rule) -> dict[str, st.SearchStrategy[Any]]:
     return found
 
 
-def hyper_parameters(rule: Rule) -> st.SearchStrategy[dict[str, Any]]:
+def hyper_parameters(rule: Rule, *, around_one: bool = False) -> st.SearchStrategy[dict[str, Any]]:
     """Dictionaries of hyper-parameters to bind, from the rule's own declarations and the template's."""
-    own = {name: number(h) for name, h in rule.hypers.items() if name not in TEMPLATE}
+    own = {name: number(h, around_one=around_one) for name, h in rule.hypers.items() if name not in TEMPLATE}
     own = {n: st.sampled_from(["out_in", "in_out"]) if n.endswith("layout") else s for n, s in own.items()}
     return st.fixed_dictionaries({**own, **_of_template(rule)})
 
@@ -88,9 +99,17 @@ def _shapes(rule: Rule) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, rule: Rule, *, steps: int = 3, decades: float = 9.0, zeros: float = 0.05) -> Case:
+def cases(
+    draw: st.DrawFn,
+    rule: Rule,
+    *,
+    steps: int = 3,
+    decades: float = 9.0,
+    zeros: float = 0.05,
+    around_one: bool = False,
+) -> Case:
     """Rules at work on arrays whose elements span ``2 * decades`` powers of ten, with a share of zeros."""
-    bound = rule.bind(**draw(hyper_parameters(rule)))
+    bound = rule.bind(**draw(hyper_parameters(rule, around_one=around_one)))
     shape = draw(_shapes(rule))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
@@ -101,6 +120,11 @@ def cases(draw: st.DrawFn, rule: Rule, *, steps: int = 3, decades: float = 9.0, 
     return Case(bound, array(), tuple(array() for _ in range(steps)))
 
 
+def _dyadic(hyper: Hyper) -> list[float]:
+    """Numbers of few digits that the hyper-parameter admits."""
+    return [x for x in (*DYADIC, 1.0, 1.5, 2.0, 4.0) if _admits(hyper, x)][:3]
+
+
 @st.composite
 def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
     """Rules at work on numbers k/8, with coefficients in halves, quarters and eighths: sums and products are exact."""
@@ -108,7 +132,7 @@ def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
     values["decay"] = draw(st.sampled_from(["coupled", "with"]))
     for name, h in rule.hypers.items():
         if name not in TEMPLATE:
-            values[name] = draw(number(h)) if h.static else draw(st.sampled_from(DYADIC))
+            values[name] = draw(number(h)) if h.static else draw(st.sampled_from(_dyadic(h)))
             values[name] = "out_in" if name.endswith("layout") else values[name]
     shape = draw(_shapes(rule))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
