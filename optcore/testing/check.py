@@ -10,7 +10,7 @@ from optcore import backends
 from optcore.backends.base import Backend, missing
 from optcore.compose import Combinator
 from optcore.rule import Rule
-from optcore.testing import laws
+from optcore.testing import laws, trees
 from optcore.testing.strategies import Case, cases, dyadic_cases
 
 try:
@@ -71,9 +71,9 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int,
     done: list[str] = []
     worst = 0.0
 
-    def attempt(law: str, strategy: st.SearchStrategy[Any], body: Callable[[Any], None]) -> None:
+    def attempt(law: str, strategy: st.SearchStrategy[Any], body: Callable[[Any], None], count: int = examples) -> None:
         run = settings(
-            max_examples=examples,
+            max_examples=count,
             deadline=None,
             derandomize=True,
             database=None,
@@ -117,12 +117,13 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int,
         st.sampled_from([-4, 0, 2, 4]),
     )
     attempt("scale law", powers, lambda drawn: laws.scale_law(drawn[0], backend, base, *drawn[1:]))
-    attempt("shared fields", cases(rule), lambda c: laws.shared_fields_agree(c, backend, base))
+    attempt("shared fields", cases(rule), lambda c: trees.shared_fields_agree(c, backend, base))
     attempt("NaN", cases(rule), lambda c: laws.nan_propagates(c, backend, base))
     attempt("purity", cases(rule), lambda c: laws.nothing_is_written(c, backend, base))
     if rule.ndim is None or rule.kind == "elementwise":
         alike: list[bool] = []
-        attempt("kind", cases(rule), lambda c: alike.append(laws.declared_kind(c, backend, base)))
+        many = max(examples, 50)  # a leafwise law must be told from an elementwise one, whatever is drawn
+        attempt("kind", cases(rule), lambda c: alike.append(trees.declared_kind(c, backend, base)), many)
         if rule.kind == "leafwise" and all(alike) and "kind" in done:
             failures["kind"] = f"{rule.name}: declared leafwise, but no input tells a leaf from its two halves"
     return Report(rule.name, backend.name, worst, tuple(done), failures)

@@ -9,7 +9,7 @@ from typing import Any
 
 from optcore import leaf
 from optcore.backends.base import Backend
-from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
+from optcore.backends.drive import laid_out, numbers, start
 from optcore.backends.numpy import backend as numpy_backend
 from optcore.backends.numpy import np
 from optcore.effects import Due, Max
@@ -24,13 +24,11 @@ from optcore.typing import Unit
 
 __all__ = [
     "certified_bound",
-    "declared_kind",
     "exact_arithmetic",
     "inexact_operations",
     "nan_propagates",
     "nothing_is_written",
     "scale_law",
-    "shared_fields_agree",
 ]
 
 
@@ -265,123 +263,6 @@ def _direction_unit(rule: Rule) -> Unit:
         return Unit()  # a step of nothing has every unit
     powers = [Fraction(round(4 * float(np.log2(size(*at) / base)) / 2), 4) for at in ((1, 0), (0, 1))]
     return Unit(*powers)
-
-
-def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
-    """Whether a leaf and its two halves, run as two leaves, give the same; a rule declared elementwise must.
-
-    The same bits, or, where the law asks for totals, whose sums have another order, one step within the
-    certified bound of the other.
-    """
-    rule = case.rule
-    if case.p.ndim == 0 or case.p.shape[0] < 2:
-        return True
-    totals = _asks_for_totals(rule)
-    grads = case.grads[:1] if totals else case.grads
-    halves = _halves(rule, backend, dtype, case.p, grads, case.p.shape[0] // 2)
-    if totals:
-        whole, room = _bounds(rule, backend, dtype, case.p, grads[0])
-    else:
-        whole, room = _trajectory(rule, backend, dtype, case.p, grads), None
-    same = True
-    for k, (x, y) in enumerate(zip(whole, halves, strict=True)):
-        if (x is None) != (y is None) or (x is not None and x.shape != y.shape):
-            same = False
-        elif x is not None and room is not None:
-            same = same and _used(y.astype(np.float64), x, 2.0 * room[k], dtype) <= 1.0
-        elif x is not None:
-            same = same and np.array_equal(x, y, equal_nan=True)
-    if not same and rule.kind == "elementwise":
-        raise AssertionError(
-            f"{rule.name} on {backend.name}: declared elementwise, but a leaf and its two halves differ; {case!r}"
-        )
-    return same
-
-
-def _asks_for_totals(rule: Rule) -> bool:
-    from optcore.backends.numpy import backend
-
-    asked = False
-
-    def watch(law: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        nonlocal asked
-        request = next(law)
-        while True:
-            asked = asked or not isinstance(request, Due)
-            request = law.send((yield request))
-
-    rule = ready(rule)
-    p = np.ones((2, 2) if rule.ndim == 2 else (2,))
-    values = _values(rule, backend, 1)
-    law = leaf.update(rule, backend.xp, p, p, start(rule, backend, p, values), 1, values)
-    try:
-        solo(watch(law), _host_cond)
-    except RuntimeError as stop:  # the watched law ended, which a generator must not let through
-        if not isinstance(stop.__cause__, StopIteration):
-            raise
-    return asked
-
-
-def _bounds(rule: Rule, backend: Backend, dtype: str, p: Any, g: Any) -> tuple[list[Any], list[Any]]:
-    """The values and error bounds of the first step on a whole leaf."""
-    ns = BoundNamespace(dtype, flushes=backend.flushes)
-    with np.errstate(all="ignore"):
-        p, g = (backend.numpy(backend.array(x, dtype)) for x in (p, g))
-        values = _values(rule, backend, 1)
-        state = [
-            None if x is None else ns.exact(backend.numpy(x))
-            for x in rule.unpack(start(rule, backend, backend.array(p, dtype), values))
-        ]
-        law = leaf.update(rule, ns, ns.exact(p), ns.exact(g), rule.pack(state), 1, values)
-        (new, _), after = solo(law, _host_cond)
-    arrays = [new, *rule.unpack(after)]
-    return [None if x is None else x.value for x in arrays], [None if x is None else x.error for x in arrays]
-
-
-def _halves(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, half: int) -> list[Any]:
-    """A leaf run as two leaves of one tree, and joined; totals and shared fields are over both."""
-    cuts = (slice(0, half), slice(half, None))
-    params = [backend.array(p[cut], dtype) for cut in cuts]
-    states = [rule.unpack(start(rule, backend, p, _values(rule, backend, 1))) for p in params]
-    shared = [x for x, f in zip(states[0], rule.fields, strict=True) if f.shared]
-    with np.errstate(all="ignore"):
-        for t, grad in enumerate(grads, 1):
-            values = _values(rule, backend, t)
-            jobs = [
-                Leaf(p, backend.array(grad[cut], dtype), rule.pack(s), t, values)
-                for p, s, cut in zip(params, states, cuts, strict=True)
-            ]
-            done, shared = advance(rule, backend, jobs, shared)
-            params, states = [m.p for m, _ in done], [arrays for _, arrays in done]
-    out = [np.concatenate([backend.numpy(p) for p in params])]
-    for i, f in enumerate(rule.fields):
-        pair: list[Any] = [None if s[i] is None else backend.numpy(s[i]) for s in states]
-        joins = pair[0] is not None and pair[1] is not None and not f.shared and pair[0].ndim == p.ndim
-        joins = joins and pair[0].shape[1:] == pair[1].shape[1:]
-        out.append(np.concatenate(pair) if joins else pair[0])
-    return out
-
-
-def shared_fields_agree(case: Case, backend: Backend, dtype: str) -> None:
-    """Shared fields come from totals, scalars and shared fields only: every leaf computes the same bits."""
-    rule = case.rule
-    if not any(f.shared for f in rule.fields):
-        return
-    params = [backend.array(x, dtype) for x in (case.p, case.p * 3.0 + 1.0)]
-    states = [start(rule, backend, p, _values(rule, backend, 1)) for p in params]
-    shared = [x for x, f in zip(rule.unpack(states[0]), rule.fields, strict=True) if f.shared]
-    with np.errstate(all="ignore"):
-        for t, grad in enumerate(case.grads, 1):
-            values = _values(rule, backend, t)
-            grads = [backend.array(x, dtype) for x in (grad, grad * -0.5)]
-            slower = {**values, "lr": 0.5 * values["lr"]}  # the rate is a leaf's own
-            jobs = [Leaf(p, g, s, t, v) for p, g, s, v in zip(params, grads, states, (values, slower), strict=True)]
-            done, shared = advance(rule, backend, jobs, shared)
-            params, states = [m.p for m, _ in done], [rule.pack(arrays) for _, arrays in done]
-            for f, *values_of in zip(rule.fields, *(arrays for _, arrays in done), strict=True):
-                first, second = map(backend.numpy, values_of)
-                if f.shared and not np.array_equal(first, second, equal_nan=True):
-                    raise AssertionError(f"{rule.name}: the shared field {f.name} depends on the leaf; {case!r}")
 
 
 def nan_propagates(case: Case, backend: Backend, dtype: str) -> None:
