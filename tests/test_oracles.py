@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+import pytorch_optimizer
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,7 +116,6 @@ def test_rules_equal_pytorch_optimizer(
     peer: str, rule: Any, numbers: Any, theirs: Any, place: str, tolerance: float
 ) -> None:
     """15 steps in float64, on square full-rank gradients where eigenvectors are unique up to sign."""
-    pytorch_optimizer = pytest.importorskip("pytorch_optimizer", reason="the peer is a test dependency")
     p, grads = RNG.standard_normal((4, 4)), RNG.standard_normal((STEPS, 4, 4))
     parameter = torch.nn.Parameter(torch.tensor(p))
     with warnings.catch_warnings():
