@@ -86,6 +86,29 @@ class Backend:
         """The inverse of :meth:`pair`."""
         return self.cast(x[..., 0], dtype) + 1j * self.cast(x[..., 1], dtype)
 
+    def whole(self, x: Any) -> Any:
+        """An array, where the library gives something else for a result without axes."""
+        return x
+
+    def address(self, x: Any) -> tuple[int, Any, bool] | None:
+        """Where the array lies in this process' memory, the order of its elements, and whether it may be written.
+
+        Two arrays of one shape and one order have their elements at the same places. None for an array that is
+        not there, or has gaps.
+        """
+        del x
+        return None
+
+    def empty_like(self, x: Any) -> Any:
+        """An array of the same shape, dtype and order, its values undefined."""
+        return self.xp.empty_like(x)
+
+    def threads(self) -> int:
+        """The number of threads that a pass over memory may use."""
+        from optcore.backends.fused.pool import available
+
+        return available()
+
     def copy(self, x: Any) -> Any:
         """An array of its own with the same values."""
         return self.xp.asarray(x, copy=True)

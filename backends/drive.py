@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from optcore import leaf as template
-from optcore.backends import of
+from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
 from optcore.effects import Due, Max
 from optcore.hyper import Hyper
@@ -132,10 +132,38 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> An
     return rule.pack(_outward(backend, arrays, p, dtype))
 
 
+Done: TypeAlias = list[tuple[Moved, list[Any]]]
+
+
 def advance(
+    rule: Rule,
+    backend: Backend,
+    leaves: Sequence[Leaf],
+    shared: Sequence[Any],
+    *,
+    fuse: bool = False,
+    donate: bool = False,
+) -> tuple[Done, list[Any]]:
+    """Move every leaf by one step: where each came to with its state's arrays, and the new shared fields.
+
+    With ``fuse`` what can be is run in one pass over memory, which forms no displacement; with ``donate`` that
+    pass writes into the parameters and states given. What cannot be is run by :func:`eager`.
+    """
+    ready = fused.prepare(rule, backend, leaves, shared, donate=donate) if fuse else None
+    if ready is None:
+        return eager(rule, backend, leaves, shared)
+    rest = [i for i in range(len(leaves)) if i not in ready.taken]
+    others, common = eager(rule, backend, [leaves[i] for i in rest], shared) if rest else ([], list(shared))
+    results, new = ready.run(backend.threads())
+    found = {i: (Moved(p, None), arrays) for i, (p, arrays) in results.items()}
+    found.update(zip(rest, others, strict=True))
+    return [found[i] for i in range(len(leaves))], new or common
+
+
+def eager(
     rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]
-) -> tuple[list[tuple[Moved, list[Any]]], list[Any]]:
-    """Move every leaf by one step: where each came to with its state's arrays, and the new shared fields."""
+) -> tuple[Done, list[Any]]:
+    """:func:`advance`, operation by operation in the library's own namespace: the reference."""
     laws, dtypes = [], []
     for leaf in leaves:
         dtype = backend.dtype(leaf.p)
@@ -155,8 +183,8 @@ def advance(
         if dtype.startswith("complex"):
             moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
         else:
-            moved = Moved(backend.cast(p, dtype), step)
-        arrays = _outward(backend, rule.unpack(state), leaf.p, dtype)
+            moved = Moved(backend.whole(backend.cast(p, dtype)), step)
+        arrays = [x if x is None else backend.whole(x) for x in _outward(backend, rule.unpack(state), leaf.p, dtype)]
         _check_shapes(rule, leaf, moved.p, arrays)
         done.append((moved, arrays))
     if done:

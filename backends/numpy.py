@@ -28,6 +28,18 @@ class NumpyBackend(Backend):
             return x.astype(ml_dtypes.bfloat16)
         return x.astype(dtype)
 
+    def whole(self, x: Any) -> Any:
+        return np.asarray(x)
+
+    def address(self, x: Any) -> tuple[int, Any, bool] | None:
+        if not isinstance(x, np.ndarray):
+            return None
+        flags = x.flags
+        if not (flags.aligned and x.dtype.isnative and (flags.c_contiguous or flags.f_contiguous)):
+            return None
+        data, read_only = x.__array_interface__["data"]
+        return data, "C" if flags.c_contiguous else "F", not read_only
+
     def array(self, values: Any, dtype: str) -> Any:
         return self.cast(np.asarray(values), dtype)
 

@@ -16,6 +16,10 @@ except ImportError:
 import array_api_compat.torch as xp
 
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+"""The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
+
+
 class TorchBackend(Backend):
     """PyTorch through array-api-compat, whose ``sign`` keeps NaN where ``torch.sign`` gives 0."""
 
@@ -28,6 +32,23 @@ class TorchBackend(Backend):
     def cast(self, x: Any, dtype: str) -> Any:
         wanted = getattr(torch, dtype)
         return x if x.dtype is wanted else x.to(wanted)
+
+    def address(self, x: Any) -> tuple[int, Any, bool] | None:
+        if type(x) not in PLAIN or x.device.type != "cpu" or x.layout is not torch.strided:
+            return None
+        if x.is_conj() or x.is_neg():
+            return None
+        if x.is_contiguous():
+            return x.data_ptr(), "C", True
+        order = sorted(zip(x.stride(), x.shape, strict=True))
+        dense, spacing = True, 1
+        for stride, n in order:
+            dense = dense and (n == 1 or stride == spacing)
+            spacing *= n
+        return (x.data_ptr(), tuple(x.stride()), True) if dense else None
+
+    def threads(self) -> int:
+        return int(torch.get_num_threads())
 
     def copy(self, x: Any) -> Any:
         return x.detach().clone()

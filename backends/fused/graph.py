@@ -1,0 +1,239 @@
+"""The expression graph of a law: what it does to one element, traced once with symbols for arrays.
+
+A law is run as it stands, with Python numbers for its scalars, so that everything a law may do with a
+number it does here too. What is recorded is arithmetic on arrays. A Python number that meets an array
+becomes a constant of the graph: its place is recorded, its value is an argument of each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optcore import leaf as template
+from optcore.effects import Due, Max
+from optcore.rule import Rule
+from optcore.typing import Array
+
+__all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "trace"]
+
+
+class Unfusable(TypeError):
+    """The law does something that a loop over elements cannot: rows, columns, matrices, slices."""
+
+
+Node = tuple[str, tuple[int, ...], Any]
+"""An operation, the nodes it takes and its attribute (the name of an input, the place of a constant)."""
+
+TRUTH = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "isfinite"})
+"""Operations whose results are truth values."""
+
+
+class Graph:
+    """Nodes in the order of their creation, equal ones shared; constants by place, never by value."""
+
+    __slots__ = ("constants", "index", "nodes", "scalar")
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.scalar: list[bool] = []  #: whether a node is 0-d: the same for every element of a leaf
+        self.index: dict[Node, int] = {}
+        self.constants: list[float] = []
+
+    def add(self, op: str, args: tuple[int, ...], attribute: Any, scalar: bool) -> int:
+        node = (op, args, attribute)
+        found = self.index.get(node)
+        if found is None:
+            found = self.index[node] = len(self.nodes)
+            self.nodes.append(node)
+            self.scalar.append(scalar)
+        return found
+
+    def constant(self, value: float) -> int:
+        self.constants.append(value)
+        return self.add("constant", (), len(self.constants) - 1, True)
+
+
+class Symbol:
+    """An array of a traced law; ``shape`` is the leaf's, or ``()`` for a 0-d value."""
+
+    __slots__ = ("graph", "id", "scalar", "shape")
+    __array_ufunc__ = None  # a NumPy number on the left leaves the operation to us
+
+    def __init__(self, graph: Graph, id: int, shape: tuple[int, ...], scalar: bool) -> None:
+        self.graph, self.id, self.shape, self.scalar = graph, id, shape, scalar
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __bool__(self) -> bool:
+        raise Unfusable("a law must not branch on the value of an array")
+
+    def __getitem__(self, key: Any) -> Symbol:
+        raise Unfusable("a slice of a leaf")
+
+    def __matmul__(self, other: Any) -> Symbol:
+        raise Unfusable("a matrix product")
+
+    def __neg__(self) -> Symbol:
+        return _apply("neg", self)
+
+    __hash__ = object.__hash__
+
+
+def _lift(graph: Graph, x: Any) -> tuple[int, bool, tuple[int, ...]]:
+    if isinstance(x, Symbol):
+        return x.id, x.scalar, x.shape
+    if isinstance(x, int | float):
+        return graph.constant(float(x)), True, ()
+    raise Unfusable(f"a value of type {type(x).__name__} among traced arrays")
+
+
+def _apply(op: str, *values: Any) -> Symbol:
+    graph = next(x.graph for x in values if isinstance(x, Symbol))
+    ids, scalar, shape = [], True, ()
+    for x in values:
+        at, alone, mine = _lift(graph, x)
+        ids.append(at)
+        if not alone:
+            scalar, shape = False, mine
+    return Symbol(graph, graph.add(op, tuple(ids), None, scalar), shape, scalar)
+
+
+def _binary(op: str, *, swapped: bool = False) -> Callable[[Symbol, Any], Symbol]:
+    def forward(self: Symbol, other: Any) -> Symbol:
+        return _apply(op, self, other)
+
+    def backward(self: Symbol, other: Any) -> Symbol:
+        return _apply(op, other, self)
+
+    return backward if swapped else forward
+
+
+for _name in ("add", "sub", "mul", "truediv"):
+    _op = "div" if _name == "truediv" else _name
+    setattr(Symbol, f"__{_name}__", _binary(_op))
+    setattr(Symbol, f"__r{_name}__", _binary(_op, swapped=True))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or"):
+    setattr(Symbol, f"__{_name}__", _binary(_name))
+
+
+def _power(self: Symbol, exponent: Any) -> Symbol:
+    if isinstance(exponent, int) and 1 <= exponent <= 4:
+        found = self
+        for _ in range(exponent - 1):
+            found = found * self
+        return found
+    return _apply("pow", self, exponent)
+
+
+Symbol.__pow__ = _power  # type: ignore[attr-defined]
+Symbol.__invert__ = lambda self: _apply("not", self)  # type: ignore[attr-defined]
+
+
+class SymbolicNamespace:
+    """The functions of :class:`optcore.typing.Namespace` on symbols; what no element loop can do raises Unfusable."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise Unfusable(f"xp.{name}")
+
+    @staticmethod
+    def zeros_like(x: Symbol) -> Symbol:
+        return Symbol(x.graph, x.graph.add("literal", (), (0.0, x.scalar), x.scalar), x.shape, x.scalar)
+
+    @staticmethod
+    def ones_like(x: Symbol) -> Symbol:
+        return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.shape, x.scalar)
+
+    def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+        return _reduce("sum", x, axis, keepdims)
+
+    def max(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+        return _reduce("reduce_max", x, axis, keepdims)
+
+    def mean(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
+        size = 1
+        for n in x.shape:
+            size *= n
+        return _reduce("sum", x, axis, keepdims) / float(size)
+
+
+def _reduce(op: str, x: Symbol, axis: Any, keepdims: bool) -> Symbol:
+    if axis is not None or keepdims:
+        raise Unfusable("a reduction along an axis")
+    if x.scalar:
+        return x
+    return Symbol(x.graph, x.graph.add(op, (x.id,), None, True), (), True)
+
+
+for _name in ("abs", "sign", "sqrt", "exp", "log", "expm1", "cos", "floor", "maximum", "minimum", "where", "isfinite"):
+    setattr(SymbolicNamespace, _name, staticmethod(lambda *values, _op=_name: _apply(_op, *values)))
+
+namespace: Any = SymbolicNamespace()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One law as a graph.
+
+    ``parameter`` and ``state`` are the nodes of the new parameter and of each field (None where the leaf has
+    no such array); ``rounds`` holds, for each request of totals, pairs (local node, whether by maximum) whose
+    answers are the nodes ``("total", (), (round, position))``. ``key`` is equal for equal graphs: it knows no
+    number.
+    """
+
+    graph: Graph
+    parameter: int
+    state: tuple[int | None, ...]
+    rounds: tuple[tuple[tuple[int, bool], ...], ...]
+    key: Any
+
+
+def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequence[str | None]) -> Trace:
+    """Trace one step of a rule on a leaf of this shape.
+
+    ``kinds`` has for each field "input" (an array of the leaf's shape), "own" (a 0-d array of the leaf),
+    "shared", or None where the leaf has no such array. Raises Unfusable for what a loop over elements cannot do.
+    """
+    graph = Graph()
+
+    def array(kind: str, name: str) -> Symbol:
+        scalar = kind != "input"
+        return Symbol(graph, graph.add(kind, (), name, scalar), () if scalar else shape, scalar)
+
+    p, g = array("input", "p"), array("input", "g")
+    fields = [kind and array(kind, f.name) for f, kind in zip(rule.fields, kinds, strict=True)]
+    law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)  # type: ignore[arg-type]
+    rounds: list[tuple[tuple[int, bool], ...]] = []
+    answer: Any = None
+    while True:
+        try:
+            request = law.send(answer)
+        except StopIteration as stop:
+            (new, _), state = stop.value
+            break
+        if isinstance(request, Due):
+            if not isinstance(request.condition, bool):
+                raise Unfusable("work that is due by an array's value")
+            answer = request.then(request.state) if request.condition else request.state
+            continue
+        parts = request if isinstance(request, tuple) else (request,)
+        local = [(r.value, True) if isinstance(r, Max) else (r, False) for r in parts]
+        if not all(isinstance(x, Symbol) and x.scalar for x, _ in local):
+            raise Unfusable("a total of something that is no sum over the leaf")
+        n = len(rounds)
+        rounds.append(tuple((x.id, largest) for x, largest in local))
+        totals = [Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(local))]
+        answer = tuple(totals) if isinstance(request, tuple) else totals[0]
+
+    def at(x: Array | None) -> int | None:
+        return None if x is None else _lift(graph, x)[0]
+
+    nodes = tuple(at(x) for x in rule.unpack(state))
+    parameter = _lift(graph, new)[0]
+    key = (tuple(graph.nodes), parameter, nodes, tuple(rounds))
+    return Trace(graph, parameter, nodes, tuple(rounds), key)

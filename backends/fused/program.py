@@ -1,0 +1,212 @@
+"""A traced law as passes over memory, and the arithmetic of its scalars between them.
+
+Every sum over a leaf needs one reading pass before what depends on it. A reading pass recomputes what it
+needs from the law's inputs and writes nothing; the last pass writes. Scalars that are the same for all
+elements of a leaf are worked out on the host between the passes, as vectors with one entry for each leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from optcore.backends.fused.graph import TRUTH, Node, Trace
+import numpy as np
+
+__all__ = ["Pass", "Program", "program"]
+
+REDUCTIONS = {"sum": np.add, "reduce_max": np.maximum}
+WEAK = ("constant", "reciprocal")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over all leaves: the element nodes it computes, in order, and what becomes of them."""
+
+    body: tuple[int, ...]  #: element nodes, inputs included
+    inputs: tuple[str, ...]  #: the arrays it reads
+    row: tuple[int, ...]  #: the scalar nodes it takes as arguments
+    reduce: tuple[tuple[int, str, int], ...]  #: (result, operation, element node) of its sums
+    write: tuple[tuple[str, int], ...]  #: (array, element node) of what it writes
+
+
+@dataclass(frozen=True)
+class Program:
+    """The passes of one graph."""
+
+    key: Any
+    nodes: tuple[Node, ...]
+    scalar: tuple[bool, ...]
+    passes: tuple[Pass, ...]
+    level: tuple[int, ...]  #: the number of reading passes before a node can be known
+    parameter: int
+    state: tuple[int | None, ...]
+    rounds: tuple[tuple[tuple[int, bool], ...], ...]
+    divisors: tuple[int, ...]  #: the places of constants that elements are divided by
+
+    @property
+    def leafwise(self) -> bool:
+        """Whether scalars differ from leaf to leaf."""
+        return any(op in REDUCTIONS or op == "own" for op, _, _ in self.nodes)
+
+    def scalars(
+        self,
+        constants: Any,
+        shared: Mapping[str, Any],
+        own: Mapping[str, Any],
+        compute: Any,
+        read: Callable[[Pass, dict[int, Any]], Sequence[Any]],
+    ) -> Generator[Any, Any, dict[int, Any]]:
+        """Work out every scalar node, running the reading passes in between.
+
+        ``constants`` is an array (rows, constants) in float64; the other scalars are arrays of one entry for
+        each row in ``compute``. Yields the local values of each round of totals, receives the totals, and
+        returns all scalars for the last pass.
+        """
+        env: dict[int, Any] = {}
+        answered: list[Any] = []
+        rows = len(constants)
+        for stage in range(len(self.passes)):
+            for i, (op, args, attribute) in enumerate(self.nodes):
+                if not self.scalar[i] or i in env or self.level[i] > stage or op in REDUCTIONS:
+                    continue
+                if op == "constant":
+                    env[i] = constants[:, attribute]
+                elif op == "reciprocal":
+                    env[i] = 1.0 / constants[:, attribute]
+                elif op in ("shared", "own"):
+                    env[i] = np.broadcast_to(np.asarray((shared if op == "shared" else own)[attribute], dtype=compute), rows)
+                elif op == "literal":
+                    env[i] = np.full(rows, attribute[0], compute)
+                elif op == "total":
+                    n, k = attribute
+                    if n == len(answered):
+                        answered.append((yield [(env[x], largest) for x, largest in self.rounds[n]]))
+                    env[i] = np.full(rows, answered[n][k], compute)
+                else:
+                    env[i] = evaluate(op, [self._strong(env, x, compute) for x in args])
+            if stage < len(self.passes) - 1:
+                one = self.passes[stage]
+                for (result, _, _), value in zip(one.reduce, read(one, env), strict=True):
+                    env[result] = value.astype(compute)
+        return env
+
+    def _strong(self, env: Mapping[int, Any], i: int, compute: Any) -> Any:
+        """A Python number among arrays takes their dtype."""
+        return env[i].astype(compute) if self.nodes[i][0] in WEAK else env[i]
+
+
+def _sign(x: Any) -> Any:
+    return np.where(x == 0, np.zeros_like(x), np.sign(x))
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "pow": np.power, "neg": np.negative,
+    "abs": np.abs, "sign": _sign, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "expm1": np.expm1, "cos": np.cos,
+    "floor": np.floor, "maximum": np.maximum, "minimum": np.minimum, "where": np.where, "isfinite": np.isfinite,
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+    "ne": np.not_equal, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
+}  # fmt: skip
+
+
+def evaluate(op: str, args: Sequence[Any]) -> Any:
+    """One node on NumPy arrays."""
+    return FUNCTIONS[op](*args)
+
+
+def boolean(node: Node) -> bool:
+    """Whether a node is a truth value."""
+    return node[0] in TRUTH
+
+
+def _without_divisions(nodes: list[Node], scalar: list[bool]) -> tuple[int, ...]:
+    """Turn the quotient of an element by a constant into a product: a division costs as much as all the rest."""
+    divisors: dict[int, int] = {}
+    for i, (op, args, _) in enumerate(nodes):
+        if op == "div" and not scalar[i] and nodes[args[1]][0] == "constant":
+            place = nodes[args[1]][2]
+            if place not in divisors:
+                divisors[place] = len(nodes)
+                nodes.append(("reciprocal", (), place))
+                scalar.append(True)
+            nodes[i] = ("mul", (args[0], divisors[place]), None)
+    return tuple(divisors)
+
+
+@lru_cache(maxsize=512)
+def _of_key(key: Any, names: tuple[tuple[str, bool], ...], divide: bool) -> Program:
+    (given, parameter, state, rounds), alone = key
+    nodes, scalar = list(given), list(alone)
+    divisors = () if divide else _without_divisions(nodes, scalar)
+    level = [0] * len(nodes)
+    reached = [0] * len(rounds)
+    for i, (op, args, attribute) in enumerate(nodes):
+        level[i] = max((level[x] for x in args), default=0) + (op in REDUCTIONS)
+        if op == "total":
+            n = attribute[0]
+            reached[n] = max([level[x] for x, _ in rounds[n]] + reached[:n])
+            level[i] = reached[n]
+    outputs = [("p", parameter), *((name, x) for (name, leaf), x in zip(names, state, strict=True) if leaf)]
+    needed = _reachable(nodes, [x for _, x in outputs if x is not None])
+    live = _reachable(nodes, [x for x in (parameter, *state) if x is not None] + [x for r in rounds for x, _ in r])
+    passes = []
+    last = max((level[i] for i in live), default=0)
+    for stage in range(last):
+        sums = tuple(
+            (i, op, args[0])
+            for i, (op, args, _) in enumerate(nodes)
+            if i in live and op in REDUCTIONS and level[i] == stage + 1
+        )
+        passes.append(_pass(nodes, scalar, _reachable(nodes, [x for _, _, x in sums]), sums, ()))
+    writes = tuple((name, x) for name, x in outputs if x is not None)
+    passes.append(_pass(nodes, scalar, needed, (), writes))
+    settled = (tuple(nodes), tuple(scalar), parameter, state, rounds)
+    return Program(
+        settled, tuple(nodes), tuple(scalar), tuple(passes), tuple(level), parameter, state, rounds, divisors
+    )
+
+
+def _reachable(nodes: Sequence[Node], roots: Sequence[int]) -> set[int]:
+    seen: set[int] = set()
+    todo = list(roots)
+    while todo:
+        i = todo.pop()
+        if i not in seen:
+            seen.add(i)
+            todo.extend(nodes[i][1])
+    return seen
+
+
+def _pass(
+    nodes: Sequence[Node],
+    scalar: Sequence[bool],
+    needed: set[int],
+    reduce: tuple[tuple[int, str, int], ...],
+    write: tuple[tuple[str, int], ...],
+) -> Pass:
+    """The elements' share of what is needed: a reduction's own argument belongs to an earlier pass."""
+    used: set[int] = set()
+    todo = [x for _, _, x in reduce] + [x for _, x in write]
+    row: set[int] = set()
+    while todo:
+        i = todo.pop()
+        if scalar[i]:
+            row.add(i)
+        elif i not in used and i in needed:
+            used.add(i)
+            todo.extend(nodes[i][1])
+    body = tuple(sorted(used))
+    inputs = tuple(nodes[i][2] for i in body if nodes[i][0] == "input")
+    return Pass(body, inputs, tuple(sorted(row)), reduce, write)
+
+
+def program(found: Trace, names: Sequence[tuple[str, bool]]) -> Program:
+    """The program of a trace; ``names`` are the state's fields and whether each is an array of the leaf's shape."""
+    key = (found.key, tuple(found.graph.scalar))
+    fast = _of_key(key, tuple(names), False)
+    numbers = found.graph.constants
+    if all(2.0**-100 < abs(numbers[k]) < 2.0**100 for k in fast.divisors):
+        return fast
+    return _of_key(key, tuple(names), True)  # a reciprocal would leave the range before the quotient does

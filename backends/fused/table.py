@@ -1,0 +1,120 @@
+"""Leaves of one program and one choice of dtypes, and the tables that a kernel reads."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from optcore.backends.fused import llvm, pool
+from optcore.backends.fused.program import REDUCTIONS, Pass, Program
+import numpy as np
+
+__all__ = ["CHUNK", "Batch", "chunks"]
+
+CHUNK = 1 << 16
+"""Elements that a thread takes at a time."""
+
+
+@lru_cache(maxsize=64)
+def chunks(lengths: tuple[int, ...], size: int) -> tuple[Any, Any]:
+    """The chunk table (leaf, start, stop, block) of these leaves, and the first block of each leaf that has one."""
+    rows, first, block = [], [], 0
+    for leaf, n in enumerate(lengths):
+        if n:
+            first.append((leaf, block))
+        for start in range(0, n, size):
+            rows.append((leaf, start, min(start + size, n), block))
+            block += 1
+    table = np.asarray(rows, dtype=np.int64).reshape(-1, 4)
+    return table, np.asarray(first, dtype=np.int64).reshape(-1, 2)
+
+
+@dataclass
+class Batch:
+    """Leaves of one program and one choice of dtypes.
+
+    ``pointers`` maps the name of an array to the addresses of its leaves, ``targets`` those to be written;
+    ``row`` tells for each leaf its row of ``constants``.
+    """
+
+    program: Program
+    compute: str
+    dtypes: Mapping[str, str]
+    pointers: Mapping[str, Any]
+    targets: Mapping[str, Any]
+    lengths: tuple[int, ...]
+    constants: Any
+    row: Any
+    shared: Mapping[str, Any]
+    own: Mapping[str, Any]
+    threads: int
+    chunk: int = CHUNK
+
+    def run(self) -> Generator[Any, Any, Mapping[int, Any]]:
+        """Run all passes; yields the local values of each round of totals, and returns the scalars."""
+        program, compute = self.program, np.dtype(self.compute)
+        constants = self.constants
+        if program.leafwise:  # a leaf has scalars of its own
+            constants, row = constants[self.row], np.arange(len(self.row))
+        else:
+            row = self.row
+        self.row_of = np.ascontiguousarray(row, np.int64)
+        env = yield from program.scalars(constants, self.shared, self.own, compute, self._read)
+        last = len(program.passes) - 1
+        self._pass(last, env, chunks(self.lengths, self.chunk)[0], None)
+        return env
+
+    def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
+        """One reading pass: for each of its sums a vector over the leaves, in float64."""
+        table, first = chunks(self.lengths, llvm.BLOCK)
+        partials = np.empty((len(table), len(one.reduce)))
+        self._pass(self.program.passes.index(one), env, table, partials)
+        found = []
+        for k, (_, op, _) in enumerate(one.reduce):
+            whole = np.full(len(self.lengths), 0.0 if op == "sum" else -np.inf)
+            if len(first):
+                whole[first[:, 0]] = REDUCTIONS[op].reduceat(partials[:, k], first[:, 1])
+            found.append(whole)
+        return found
+
+    def _pass(self, stage: int, env: Mapping[int, Any], table: Any, partials: Any) -> None:
+        one = self.program.passes[stage]
+        if not len(table) or not (one.reduce or one.write):
+            return
+        inputs = tuple(self.dtypes[name] for name in one.inputs)
+        outputs = tuple(self.dtypes[name] for name, _ in one.write)
+        kernel = llvm.kernel(self.program, stage, inputs, outputs, self.compute)
+        columns = [self.pointers[name] for name in one.inputs] + [self.targets[name] for name, _ in one.write]
+        pointers = np.column_stack(columns) if columns else np.empty((len(self.lengths), 0), np.uint64)
+        pointers = np.ascontiguousarray(pointers, np.uint64)
+        rows = np.empty((len(env[one.row[0]]) if one.row else 1, max(len(one.row), 1)), np.dtype(self.compute))
+        for k, i in enumerate(one.row):
+            rows[:, k] = env[i]
+        addresses = (pointers.ctypes.data, self.row_of.ctypes.data, rows.ctypes.data)
+        target = 0 if partials is None else partials.ctypes.data
+        pool.run(kernel.run, sum(self.lengths), table, *addresses, target, threads=self.threads)
+
+
+def together(batches: Sequence[Batch]) -> list[Mapping[int, Any]]:
+    """Run batches in lock-step: totals are over the leaves of all of them, in float64."""
+    running = [batch.run() for batch in batches]
+    results: list[Any] = [None] * len(running)
+    answers: list[Any] = [None] * len(running)
+    while True:
+        requests = []
+        for k, each in enumerate(running):
+            try:
+                requests.append(each.send(answers[k]))
+            except StopIteration as stop:
+                results[k] = stop.value
+        if not requests:
+            return results
+        if len(requests) < len(running):
+            raise RuntimeError("optcore: some leaves ask for a total and others do not; a law must yield on every leaf")
+        totals = []
+        for parts in zip(*requests, strict=True):
+            values = np.concatenate([np.asarray(x, dtype=np.float64) for x, _ in parts])
+            totals.append(np.max(values) if parts[0][1] else np.sum(values))
+        answers = [totals] * len(running)
