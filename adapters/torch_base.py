@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.torch_pass import Member, Pass, Ready, allowed, names_of, paths_of, stand
 from optcore.backends.base import missing
 from optcore.backends.drive import fits
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
@@ -36,6 +36,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     _constructor: Constructor
+    _ready: Ready | None = None  #: the fast way, where the last step found one
 
     def __init__(self, params: Any, **options: Any) -> None:
         rate = _scalar(options.get("lr"))
@@ -57,7 +58,7 @@ class Optimizer(torch.optim.Optimizer):
             group["schedules"] = inherited | _schedules(group)
             group.update({k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()})
             rule = self._plan(group).recipe.rule
-            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+            for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
                 fits(rule, p, path)
         except Exception:
             self.param_groups.pop()
@@ -96,15 +97,24 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            for one in self._passes():  # every pass is checked before the first one moves
-                self._advance(one)
+            fuse = allowed(self)
+            if not (fuse and self._ready is not None and self._ready.step()):
+                self._ready = None
+                passes = self._passes()  # every pass is checked before the first one moves
+                for one in passes:
+                    for m in one.leaves:
+                        self._state_of(m.group, m.plan, m.p, m.path)
+                self._ready = stand(self, passes) if fuse else None
+                if self._ready is None or not self._ready.step():
+                    for one in passes:
+                        self._advance(one, fuse=fuse)
         return loss
 
     def init_state(self) -> None:
         """Make the state of every parameter now, without a step, as distributed checkpoints want it."""
         for group in self.param_groups:
             plan = self._plan(group)
-            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+            for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
                 if p.requires_grad:
                     self._state_of(group, plan, p, path)
 
@@ -118,67 +128,80 @@ class Optimizer(torch.optim.Optimizer):
         rate = chosen.defaults.get("lr")  # the group's own is given to each step, so that it may change freely
         return _plan(chosen, _computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
 
-    def _passes(self) -> list[_Pass]:
+    def _numbers(self, group: dict[str, Any]) -> tuple[Native, dict[str, Any], dict[str, Any]]:
+        """What the group's options say now: its plan, its numbers, and those that follow a schedule."""
+        names = self._chosen(group).defaults
+        memo = self.__dict__.setdefault("_memo", {})
+        key = [group.get(n) for n in names] + [group["lr"], group["schedules"], group["updates"], "initial_lr" in group]
+        old, found, moving = memo.get(id(group), (None, None, True))
+        if old is not None and (old == key if moving else old[:-2] == key[:-2] and old[-1] == key[-1]):
+            return found  # type: ignore[no-any-return]
+        scheduled = {k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()}
+        plan = self._plan({**group, **scheduled})
+        own = plan.recipe.values
+        moving = bool(scheduled) or any(isinstance(v, Schedule) for v in own.values())
+        values = {k: resolve(v, backend.xp, group["updates"]) for k, v in own.items()}
+        scheduled |= {"lr": values["lr"]} if isinstance(own["lr"], Schedule) else {}
+        if "lr" in scheduled and "initial_lr" in group:
+            raise RuntimeError(
+                "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
+            )
+        values["lr"] = scheduled.get("lr", _scalar(group["lr"]))
+        if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
+            raise ValueError(f"Invalid learning rate: {values['lr']}")
+        memo[id(group)] = (None if any(map(torch.is_tensor, key)) else key), (plan, values, scheduled), moving
+        return plan, values, scheduled
+
+    def _passes(self) -> list[Pass]:
         """The groups, those of one structure together: their totals are over all of them."""
-        passes: dict[Any, _Pass] = {}
+        passes: dict[Any, Pass] = {}
         for group in self.param_groups:
-            scheduled = {k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()}
-            plan = self._plan({**group, **scheduled})
-            values = {k: resolve(v, backend.xp, group["updates"]) for k, v in plan.recipe.values.items()}
-            scheduled |= {"lr": values["lr"]} if isinstance(plan.recipe.values["lr"], Schedule) else {}
-            if "lr" in scheduled and "initial_lr" in group:
-                raise RuntimeError(
-                    "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
-                )
-            values["lr"] = scheduled.get("lr", _scalar(group["lr"]))
-            if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
-                raise ValueError(f"Invalid learning rate: {values['lr']}")
-            one = passes.setdefault(plan.recipe.rule.structure, _Pass(plan))
+            plan, values, scheduled = self._numbers(group)
+            one = passes.setdefault(plan.recipe.rule.structure, Pass(plan))
             one.groups.append((group, scheduled))
-            for p, path in zip(group["params"], _paths(self.param_groups, group), strict=True):
+            for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
                 if p.grad is None and "gathered" not in self.state.get(p, ()):
                     continue
                 if p.grad is not None and p.grad.is_sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
                 extra = plan.of_leaf(path, tuple(p.shape), backend.dtype(p)) if plan.of_leaf else {}
-                one.leaves.append((p, path, {**values, **extra}, group, plan))
+                one.leaves.append(Member(p, path, {**values, **extra}, group, plan, extra))
         for one in passes.values():
             one.check_shared()
         return list(passes.values())
 
-    def _advance(self, one: _Pass) -> None:
+    def _advance(self, one: Pass, *, fuse: bool) -> None:
         if not one.leaves and one.recipe.accumulate == 1:
             return
-        params = [p for p, *_ in one.leaves]
-        for p, path, _, group, plan in one.leaves:
-            self._state_of(group, plan, p, path)
+        params = [m.p for m in one.leaves]
         state = self._gathered(one)
-        grads, paths = [p.grad for p in params], [path for _, path, *_ in one.leaves]
-        numbers = [values for _, _, values, *_ in one.leaves]
-        moved, state = advance_all(one.recipe, backend, params, grads, paths, state, numbers)
+        grads, paths = [p.grad for p in params], [m.path for m in one.leaves]
+        numbers = [m.values for m in one.leaves]
+        moved, state = advance_all(one.recipe, backend, params, grads, paths, state, numbers, fuse=fuse, donate=True)
         for p, new in zip(params, moved, strict=True):
-            p.copy_(new.p)
+            if new.p is not p:
+                p.copy_(new.p)
         self._scatter(one, state)
 
-    def _gathered(self, one: _Pass) -> OptimizerState:
+    def _gathered(self, one: Pass) -> OptimizerState:
         """The driver's state, read from torch's."""
         counts, leaves, recipe = [], [], one.recipe
-        for p, _, _, group, plan in one.leaves:
-            mine = self.state[p]
+        for m in one.leaves:
+            mine = self.state[m.p]
             step = mine["step"]
-            counts.append(step if group.get("capturable") or step.requires_grad else int(step.item()))
-            leaves.append(recipe.rule.pack([mine.get(n) for n in _names(plan)]))
+            counts.append(step if m.group.get("capturable") or step.requires_grad else int(step.item()))
+            leaves.append(recipe.rule.pack([mine.get(n) for n in names_of(m.plan)]))
         first = one.groups[0][0]
         shared = tuple(first[n] for n in one.shared if n in first)
-        gathered = tuple(self.state[p].get("gathered") for p, *_ in one.leaves) if recipe.accumulate > 1 else ()
-        average = tuple(self.state[p]["average"] for p, *_ in one.leaves) if recipe.average is not None else ()
+        gathered = tuple(self.state[m.p].get("gathered") for m in one.leaves) if recipe.accumulate > 1 else ()
+        average = tuple(self.state[m.p]["average"] for m in one.leaves) if recipe.average is not None else ()
         return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
 
-    def _scatter(self, one: _Pass, state: OptimizerState) -> None:
+    def _scatter(self, one: Pass, state: OptimizerState) -> None:
         recipe = one.recipe
-        for i, (p, _, _, group, plan) in enumerate(one.leaves):
-            mine, count = self.state[p], state.counts[i]
-            arrays = zip(_names(plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
+        for i, m in enumerate(one.leaves):
+            mine, count, group = self.state[m.p], state.counts[i], m.group
+            arrays = zip(names_of(m.plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
             new = {n: x for n, f, x in arrays if not f.shared and x is not None}
             new["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
             if group.get("capturable"):  # a captured graph writes to the addresses it was captured with
@@ -200,7 +223,7 @@ class Optimizer(torch.optim.Optimizer):
         """Make what is missing of a parameter's state."""
         mine = self.state[p]
         rule = plan.recipe.rule
-        names = _names(plan)
+        names = names_of(plan)
         absent = [n for n, f in zip(names, rule.fields, strict=True) if n not in (group if f.shared else mine)]
         if "step" in mine and not absent:
             return
@@ -221,40 +244,6 @@ class Optimizer(torch.optim.Optimizer):
 
 COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
 """What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
-
-
-@dataclass
-class _Pass:
-    """Groups whose rules have one structure, with the leaves that take part in this step."""
-
-    plan: Native
-    groups: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
-    leaves: list[tuple[Any, str, dict[str, Any], dict[str, Any], Native]] = field(default_factory=list)
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.plan.recipe
-
-    @property
-    def shared(self) -> list[str]:
-        """The group keys of the rule's shared fields."""
-        return [n for n, f in zip(_names(self.plan), self.recipe.rule.fields, strict=True) if f.shared]
-
-    def check_shared(self) -> None:
-        """One value for the whole tree has one set of numbers; only the rate and the decay are a leaf's own."""
-        if not any(f.shared for f in self.recipe.rule.fields):
-            return
-        own = ("lr", "weight_decay", "decay", "layout")
-        first = None
-        for _, path, values, *_ in self.leaves:
-            common = {k: v for k, v in values.items() if k not in own}
-            first = common if first is None else first
-            if common != first:
-                name = next(k for k in common if common[k] != first[k])
-                raise ValueError(
-                    f"{self.recipe.rule.name}: {name}={common[name]!r} for {path!r} and {first[name]!r} elsewhere; "
-                    "a rule with shared fields takes one value for all groups"
-                )
 
 
 def _schedules(options: Mapping[str, Any]) -> dict[str, str]:
@@ -288,15 +277,3 @@ def _plan(constructor: Constructor, options: dict[str, Any]) -> Native:
 @lru_cache(maxsize=1024)
 def _cached_plan(constructor: Constructor, options: tuple[tuple[str, Any], ...]) -> Native:
     return constructor.build(**dict(options))
-
-
-def _names(plan: Native) -> list[str]:
-    return [plan.state.get(f.name, f.name) for f in plan.recipe.rule.fields]
-
-
-def _paths(groups: list[dict[str, Any]], group: dict[str, Any]) -> list[str]:
-    """Parameter names where the caller gave them, else group and position."""
-    if "param_names" in group:
-        return list(group["param_names"])
-    index = next(i for i, g in enumerate(groups) if g is group)
-    return [f"{index}/{i}" for i in range(len(group["params"]))]

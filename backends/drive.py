@@ -143,13 +143,17 @@ def advance(
     *,
     fuse: bool = False,
     donate: bool = False,
+    param_state: bool = False,
 ) -> tuple[Done, list[Any]]:
     """Move every leaf by one step: where each came to with its state's arrays, and the new shared fields.
 
     With ``fuse`` what can be is run in one pass over memory, which forms no displacement; with ``donate`` that
-    pass writes into the parameters and states given. What cannot be is run by :func:`eager`.
+    pass writes into the parameters and states given; ``param_state`` says that states of float16 and bfloat16 leaves
+    are kept in the leaf's dtype. What cannot be fused is run by :func:`eager`.
     """
-    ready = fused.prepare(rule, backend, leaves, shared, donate=donate) if fuse else None
+    ready = None
+    if fuse:
+        ready = fused.prepare(rule, backend, leaves, shared, donate=donate, param_state=param_state)
     if ready is None:
         return eager(rule, backend, leaves, shared)
     rest = [i for i in range(len(leaves)) if i not in ready.taken]
@@ -160,9 +164,7 @@ def advance(
     return [found[i] for i in range(len(leaves))], new or common
 
 
-def eager(
-    rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]
-) -> tuple[Done, list[Any]]:
+def eager(rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]) -> tuple[Done, list[Any]]:
     """:func:`advance`, operation by operation in the library's own namespace: the reference."""
     laws, dtypes = [], []
     for leaf in leaves:

@@ -15,7 +15,7 @@ from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.scalars import is_host
 
-__all__ = ["Optimizer", "OptimizerState", "advance_all", "begin"]
+__all__ = ["Optimizer", "OptimizerState", "advance_all", "begin", "of_leaf"]
 
 
 class OptimizerState(NamedTuple):
@@ -31,7 +31,10 @@ class OptimizerState(NamedTuple):
 
 
 class Optimizer:
-    """Runs a recipe on a tree of NumPy, CuPy, JAX or torch arrays; pure: nothing given is written to.
+    """Runs a recipe on a tree of NumPy, CuPy, JAX or torch arrays.
+
+    Pure, unless the caller donates: nothing given is written to. What lies in this process' memory is moved in one
+    pass over it.
 
     >>> opt = Optimizer(Recipe(optcore.adam, lr=1e-3, weight_decay=0.01))
     >>> state = opt.init(params)
@@ -47,8 +50,13 @@ class Optimizer:
         backend = check(f"Optimizer({self.recipe.rule.name})", leaves, [None] * len(leaves), paths)
         return begin(self.recipe, backend, leaves, paths)
 
-    def update(self, params: Any, grads: Any, state: OptimizerState) -> tuple[Any, OptimizerState]:
+    def update(
+        self, params: Any, grads: Any, state: OptimizerState, *, donate: bool = False
+    ) -> tuple[Any, OptimizerState]:
         """One step: new parameters and new state.
+
+        With ``donate`` the parameters and the state given may be overwritten by the new ones, and must not be used
+        any more; a step then needs no memory.
 
         A gradient of None leaves its leaf, and the leaf's count, as they are; while gradients are gathered it
         counts as zero for a leaf that had one in this cycle (on JAX for every leaf). Raises TypeError or
@@ -64,7 +72,9 @@ class Optimizer:
             )
         backend = check(who, leaves, given, paths)
         with backend.without_gradient():
-            moved, state = advance_all(self.recipe, backend, leaves, given, paths, state)
+            moved, state = advance_all(
+                self.recipe, backend, leaves, given, paths, state, fuse=not backend.traces, donate=donate
+            )
         return rebuild([m.p for m in moved]), state
 
 
@@ -91,14 +101,19 @@ def advance_all(
     paths: Sequence[str],
     state: OptimizerState,
     overrides: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    fuse: bool = False,
+    donate: bool = False,
 ) -> tuple[list[Moved], OptimizerState]:
     """One step of a list of leaves; ``overrides`` exchanges the numbers of single leaves.
 
-    A leaf that does not move has the displacement None.
+    With ``fuse`` it is one pass over memory where that can be; with ``donate`` parameters and states may be written
+    to. A leaf that does not move, or was moved by such a pass, has the displacement None.
     """
 
     def step(carry: tuple[list[Moved], OptimizerState], grads: Sequence[Any]) -> tuple[list[Moved], OptimizerState]:
-        return _step(recipe, backend, [m.p for m in carry[0]], grads, paths, carry[1], overrides)
+        how = {"fuse": fuse, "donate": donate}
+        return _step(recipe, backend, [m.p for m in carry[0]], grads, paths, carry[1], overrides, how)
 
     rest = [Moved(p, None) for p in params]
     if recipe.accumulate == 1:
@@ -140,8 +155,12 @@ def _step(
     paths: Sequence[str],
     state: OptimizerState,
     overrides: Sequence[Mapping[str, Any]] | None,
+    how: Mapping[str, bool],
 ) -> tuple[list[Moved], OptimizerState]:
     rule = recipe.rule
+    fine = _all_finite(backend, grads) if recipe.on_nonfinite == "skip" else True
+    if fine is False:
+        return [Moved(p, None) for p in params], state
     values = numbers(rule.complete(), backend, state.step, rule.hypers)
     run = [i for i, g in enumerate(grads) if g is not None]
     jobs = []
@@ -149,7 +168,8 @@ def _step(
         mine = {**values, **overrides[i]} if overrides else values
         mine = _of_leaf(recipe, mine, paths[i], backend)
         jobs.append(Leaf(params[i], grads[i], state.leaves[i], state.counts[i] + 1, mine))
-    done, shared = advance(rule, backend, jobs, state.shared)
+    param_state = recipe.state_dtype == "param"
+    done, shared = advance(rule, backend, jobs, state.shared, param_state=param_state, **how)
     moved, counts, leaves = [Moved(p, None) for p in params], list(state.counts), list(state.leaves)
     for i, (at, arrays) in zip(run, done, strict=True):
         moved[i], counts[i] = at, counts[i] + 1
@@ -157,20 +177,17 @@ def _step(
     average = state.average
     if recipe.average is not None:
         average = tuple(
-            backend.cond(state.step == 0, lambda _, p=m.p: p, template.average(old, m.p, recipe.average))
+            backend.cond(state.step == 0, lambda _, p=m.p: backend.copy(p), template.average(old, m.p, recipe.average))
             for old, m in zip(average, moved, strict=True)
         )
     after = state._replace(
         step=state.step + 1, shared=tuple(shared), counts=tuple(counts), leaves=tuple(leaves), average=average
     )
-    if recipe.on_nonfinite == "propagate":
+    if fine is True:
         return moved, after
     rest = [
         Moved(p, None if m.step is None else backend.xp.zeros_like(m.step)) for p, m in zip(params, moved, strict=True)
     ]
-    fine = _all_finite(backend, grads)
-    if isinstance(fine, bool):
-        return (moved, after) if fine else (rest, state)
     return optree.tree_map(lambda a, b: backend.xp.where(fine, a, b), (moved, after), (rest, state))  # type: ignore[return-value]
 
 
@@ -183,9 +200,12 @@ def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
 
 
 def _of_leaf(recipe: Recipe, values: Mapping[str, Any], path: str, backend: Backend) -> dict[str, Any]:
+    return of_leaf(values, recipe.layout_of(path, backend.native_layout), decays=recipe.decays(path))  # type: ignore[arg-type]
+
+
+def of_leaf(values: Mapping[str, Any], layout: str, *, decays: bool) -> dict[str, Any]:
     """The numbers of one leaf: without decay where the recipe says so, in its layout."""
-    values = values if recipe.decays(path) else {**values, "weight_decay": 0.0}
-    return laid_out(values, recipe.layout_of(path, backend.native_layout))  # type: ignore[arg-type]
+    return laid_out(values if decays else {**values, "weight_decay": 0.0}, layout)
 
 
 def _stored(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:

@@ -15,7 +15,6 @@ except ImportError:
 
 import array_api_compat.torch as xp
 
-
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
 

@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from optcore import registry
@@ -68,7 +68,7 @@ class Constructor:
     parameters: tuple[inspect.Parameter, ...]
     build: Callable[..., Native]
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.parameters}
 

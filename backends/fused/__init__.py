@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from optcore.backends.base import COMPUTE, Backend
 import numpy as np
+
+from optcore.backends.base import COMPUTE, Backend
 from optcore.rule import Rule
 from optcore.scalars import is_host
 
@@ -44,8 +45,17 @@ class _Group:
 class Fused:
     """Leaves that are ready to run; nothing has been computed or written yet."""
 
-    def __init__(self, rule: Rule, backend: Backend, leaves: Sequence[Any], shared: Sequence[Any], donate: bool) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        backend: Backend,
+        leaves: Sequence[Any],
+        shared: Sequence[Any],
+        donate: bool,
+        param_state: bool,
+    ) -> None:
         self.rule, self.backend, self.leaves, self.donate = rule, backend, leaves, donate
+        self.param_state = param_state
         names = [f.name for f in rule.fields if f.shared]
         self.shared = dict(zip(names, shared, strict=True))
         self.groups: dict[Any, _Group] = {}
@@ -65,7 +75,7 @@ class Fused:
         rule, backend, leaf = self.rule, self.backend, self.leaves[i]
         dtype = backend.dtype(leaf.p)
         place = backend.address(leaf.p)
-        if place is None or COMPUTE[dtype] != dtype and not dtype.endswith("float16") or not is_host(leaf.t):
+        if place is None or (COMPUTE[dtype] != dtype and not dtype.endswith("float16")) or not is_host(leaf.t):
             return False
         compute, shape = COMPUTE[dtype], tuple(leaf.p.shape)
         pointers, dtypes, kinds, own = [place[0]], {"p": dtype}, [], {}
@@ -87,7 +97,8 @@ class Fused:
             pointers.append(at[0])
             dtypes[name] = backend.dtype(x)
             kinds.append("input")
-        if dtypes["g"] != dtype or any(d not in (compute, dtype) for d in dtypes.values()):
+        kept = dtype if self.param_state else compute
+        if dtypes["g"] != dtype or any(d != kept for name, d in dtypes.items() if name not in ("p", "g")):
             return False
         if self.donate and not place[2]:
             return False
@@ -120,11 +131,24 @@ class Fused:
         group.own.append(own)
         return True
 
+    def _apart(self) -> bool:
+        """Whether no array that would be written shares memory with another."""
+        from optcore.backends.fused.llvm import SIZES
+        from optcore.backends.fused.table import disjoint
+
+        written, read = [], []
+        for group in self.groups.values():
+            addresses, lengths = np.array(group.pointers, dtype=np.uint64).T, np.array(group.lengths)
+            for (name, dtype), column in zip(group.dtypes.items(), addresses, strict=True):
+                (read if name == "g" else written).append((column, lengths * SIZES[dtype]))
+        return disjoint(written, read)
+
     def run(self, threads: int) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
         """Run what was taken: for each position the new parameter and the state's arrays, and the shared fields."""
         from optcore.backends.fused.table import Batch, together
 
         backend, rule = self.backend, self.rule
+        donate = self.donate and self._apart()
         shared = {name: float(backend.numpy(x)) for name, x in self.shared.items()}
         batches, made = [], []
         for group in self.groups.values():
@@ -135,9 +159,9 @@ class Fused:
                 leaf = self.leaves[i]
                 old = {"p": leaf.p, **{f.name: x for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True)}}
                 mine = {n: old[n] for n in names if n != "g"}
-                arrays.append(mine if self.donate else {n: backend.empty_like(x) for n, x in mine.items()})
+                arrays.append(mine if donate else {n: backend.empty_like(x) for n, x in mine.items()})
             targets = columns
-            if not self.donate:
+            if not donate:
                 every = {n: [backend.address(a[n])[0] for a in arrays] for n in names if n != "g"}  # type: ignore[index]
                 targets = {n: np.asarray(x, dtype=np.uint64) for n, x in every.items()}
             own = {n: [float(backend.numpy(o[n])) for o in group.own] for n in group.own[0]}
@@ -169,14 +193,23 @@ class Fused:
         return results, new_shared
 
 
-def prepare(rule: Rule, backend: Backend, leaves: Sequence[Any], shared: Sequence[Any], *, donate: bool) -> Fused | None:
+def prepare(
+    rule: Rule,
+    backend: Backend,
+    leaves: Sequence[Any],
+    shared: Sequence[Any],
+    *,
+    donate: bool = False,
+    param_state: bool = False,
+) -> Fused | None:
     """What of these leaves can be run in one pass; None where that is nothing.
 
-    Totals are over all leaves, so a law with totals is run for all of them or for none.
+    ``donate`` lets the pass write into parameters and states, ``param_state`` says that states of float16 and
+    bfloat16 leaves are kept in the leaf's dtype. Totals are over all leaves, so a law with totals is run for all of them or for none.
     """
     if not usable():
         return None
-    found = Fused(rule, backend, leaves, shared, donate)
+    found = Fused(rule, backend, leaves, shared, donate, param_state)
     every = True
     for i in range(len(leaves)):
         every = found.add(i) and every

@@ -14,6 +14,7 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from optcore.backends.base import missing
@@ -222,7 +223,9 @@ class Emitter:
         of = self.type("i32")
         nan = self.emit(f"fcmp uno {self.real} {value}, {value}")
         bits = self.emit(f"bitcast {self.real} {value} to {of}")
-        odd = self.emit(f"and {of} {self.emit(f'lshr {of} {bits}, ' + self.splat('i32', '16'))}, {self.splat('i32', '1')}")
+        odd = self.emit(
+            f"and {of} {self.emit(f'lshr {of} {bits}, ' + self.splat('i32', '16'))}, {self.splat('i32', '1')}"
+        )
         up = self.emit(f"add {of} {bits}, {self.emit(f'add {of} {odd}, ' + self.splat('i32', '32767'))}")
         quiet = self.emit(f"or {of} {bits}, {self.splat('i32', '4194304')}")
         chosen = self.select(nan, quiet, up, "i32")
@@ -308,7 +311,9 @@ def _loop(
 ) -> None:  # fmt: skip
     """The loop over full vectors, or over single elements behind them."""
     wide = width > 1
-    label, before, first, last = ("vector", "chunk", "%start", "%edge") if wide else ("single", "between", "%edge", "%stop")
+    label, before, first, last = (
+        ("vector", "chunk", "%start", "%edge") if wide else ("single", "between", "%edge", "%stop")
+    )
     e = Emitter(lines, compute, width, declared, "x" if wide else "y")
     lines += [f"{label}:", f"  %{label}.i = phi i64 [ {first}, %{before} ], [ %{label}.next, %{label} ]"]
     double = e.type("double")
@@ -387,22 +392,85 @@ LOOPS = """
 """
 
 
+COUNTERS = """
+define void @read(ptr %table, i64 %n, ptr %out) {
+entry:
+  %any = icmp sgt i64 %n, 0
+  br i1 %any, label %loop, label %done
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %slot = getelementptr ptr, ptr %table, i64 %i
+  %at = load ptr, ptr %slot
+  %value = load float, ptr %at
+  %wide = fpext float %value to double
+  %to = getelementptr double, ptr %out, i64 %i
+  store double %wide, ptr %to
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+define void @bump(ptr %table, i64 %n) {
+entry:
+  %any = icmp sgt i64 %n, 0
+  br i1 %any, label %loop, label %done
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %slot = getelementptr ptr, ptr %table, i64 %i
+  %at = load ptr, ptr %slot
+  %value = load float, ptr %at
+  %new = fadd float %value, 1.0
+  store float %new, ptr %at
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+"""torch keeps each parameter's count of updates in a 0-d tensor of its own: read them all, add 1 to all."""
+
+
+class Counters:
+    """The two functions of COUNTERS, taking addresses."""
+
+    def __init__(self) -> None:
+        self.engine = _compiled_engine(COUNTERS)[0]
+        void, whole = ctypes.c_void_p, ctypes.c_int64
+        self.read = ctypes.CFUNCTYPE(None, void, whole, void)(self.engine.get_function_address("read"))
+        self.bump = ctypes.CFUNCTYPE(None, void, whole)(self.engine.get_function_address("bump"))
+
+
+@lru_cache(maxsize=1)
+def counters() -> Counters:
+    """The functions on counters, compiled once."""
+    with _lock:
+        return Counters()
+
+
+def _compiled_engine(source: str) -> tuple[Any, str]:
+    """An engine that holds the compiled text, and the text as it was optimised."""
+    machine = _machine()
+    module = llvm.parse_assembly(source)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    optimised = str(module)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine, optimised
+
+
 class Kernel:
     """A compiled pass; called with addresses, without the GIL."""
 
     def __init__(self, source: str) -> None:
-        machine = _machine()
-        module = llvm.parse_assembly(source + LOOPS)
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
-        self.source = str(module)
-        self.engine = llvm.create_mcjit_compiler(module, machine)
-        self.engine.finalize_object()
-        address = self.engine.get_function_address("run")
+        self.engine, self.source = _compiled_engine(source + LOOPS)
         void, whole = ctypes.c_void_p, ctypes.c_int64
+        address = self.engine.get_function_address("run")
         self.run = ctypes.CFUNCTYPE(None, void, whole, void, void, void, void, void)(address)
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from optcore.backends.fused.graph import TRUTH, Node, Trace
 import numpy as np
+
+from optcore.backends.fused.graph import TRUTH, Node, Trace
 
 __all__ = ["Pass", "Program", "program"]
 
@@ -77,7 +78,9 @@ class Program:
                 elif op == "reciprocal":
                     env[i] = 1.0 / constants[:, attribute]
                 elif op in ("shared", "own"):
-                    env[i] = np.broadcast_to(np.asarray((shared if op == "shared" else own)[attribute], dtype=compute), rows)
+                    env[i] = np.broadcast_to(
+                        np.asarray((shared if op == "shared" else own)[attribute], dtype=compute), rows
+                    )
                 elif op == "literal":
                     env[i] = np.full(rows, attribute[0], compute)
                 elif op == "total":

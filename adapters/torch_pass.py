@@ -1,0 +1,177 @@
+"""Groups of one structure that move together, and the way on which all of them move in one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from optcore.adapters.native import Native
+from optcore.backends import fused
+from optcore.backends.fused.graph import Unfusable
+from optcore.backends.base import missing
+from optcore.backends.optimizer import of_leaf
+from optcore.recipe import Recipe
+
+try:
+    import torch
+except ImportError:
+    raise missing("torch", "torch") from None
+
+if TYPE_CHECKING:
+    from optcore.adapters.torch_base import Optimizer
+    from optcore.backends.fused.tensors import Standing
+
+__all__ = ["Member", "Pass", "Ready", "allowed", "names_of", "paths_of", "stand"]
+
+
+@dataclass
+class Member:
+    """A parameter that takes part in a step."""
+
+    p: Any
+    path: str
+    values: dict[str, Any]  #: its numbers
+    group: dict[str, Any]
+    plan: Native
+    extra: Mapping[str, Any]  #: the numbers that are not its group's
+
+
+@dataclass
+class Pass:
+    """Groups whose rules have one structure, with the leaves that take part in this step."""
+
+    plan: Native
+    groups: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    leaves: list[Member] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+    @property
+    def shared(self) -> list[str]:
+        """The group keys of the rule's shared fields."""
+        return [n for n, f in zip(names_of(self.plan), self.recipe.rule.fields, strict=True) if f.shared]
+
+    def check_shared(self) -> None:
+        """One value for the whole tree has one set of numbers; only the rate and the decay are a leaf's own."""
+        if not any(f.shared for f in self.recipe.rule.fields):
+            return
+        own = ("lr", "weight_decay", "decay", "layout")
+        first = None
+        for m in self.leaves:
+            common = {k: v for k, v in m.values.items() if k not in own}
+            first = common if first is None else first
+            if common != first:
+                name = next(k for k in common if common[k] != first[k])
+                raise ValueError(
+                    f"{self.recipe.rule.name}: {name}={common[name]!r} for {m.path!r} and {first[name]!r} elsewhere; "
+                    "a rule with shared fields takes one value for all groups"
+                )
+
+
+def names_of(plan: Native) -> list[str]:
+    return [plan.state.get(f.name, f.name) for f in plan.recipe.rule.fields]
+
+
+def paths_of(groups: list[dict[str, Any]], group: dict[str, Any]) -> list[str]:
+    """Parameter names where the caller gave them, else group and position."""
+    if "param_names" in group:
+        return list(group["param_names"])
+    index = next(i for i, g in enumerate(groups) if g is group)
+    return [f"{index}/{i}" for i in range(len(group["params"]))]
+
+
+def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
+    """What moves these passes without a look at any single tensor; None where they do not all allow it."""
+    from optcore.backends.fused.tensors import Member as Tensors
+    from optcore.backends.fused.tensors import Standing
+
+    found = []
+    for one in passes:
+        recipe, names = one.recipe, names_of(one.plan)
+        if recipe.rule.axes or recipe.accumulate > 1 or recipe.average is not None or recipe.on_nonfinite != "propagate":
+            return None
+        members = []
+        for m in one.leaves:
+            layout = m.plan.recipe.layout_of(m.path, "out_in")
+            source = (id(m.group), m.plan.recipe.decays(m.path), layout, tuple(m.extra.items()))
+            members.append(Tensors(m.p, optimizer.state[m.p], source))
+        try:
+            found.append(Standing(recipe.rule, members, names, recipe.state_dtype == "param"))
+        except Unfusable:
+            return None
+    ready = Ready(optimizer, passes, found)
+    return ready if ready.holds() else None
+
+
+class Ready:
+    """Passes whose tensors are known to be fit for one pass over memory, checked anew before each step."""
+
+    def __init__(self, optimizer: Optimizer, passes: Sequence[Pass], standing: Sequence[Standing]) -> None:
+        self.optimizer, self.standing = optimizer, standing
+        self.groups = [[group for group, _ in one.groups] for one in passes]
+        self.structures = [one.recipe.rule.structure for one in passes]
+        self.names = [names_of(one.plan) for one in passes]
+        self.params = [list(group["params"]) for group in optimizer.param_groups]
+        moving = {id(m.p) for one in passes for m in one.leaves}
+        self.resting = [p for params in self.params for p in params if id(p) not in moving]
+        self.states = list(optimizer.state.values())
+
+    def holds(self) -> bool:
+        """Whether groups, states and gradients are those that were found fit."""
+        groups, states = self.optimizer.param_groups, self.optimizer.state
+        if len(groups) != len(self.params) or len(states) != len(self.states):
+            return False
+        for group, params in zip(groups, self.params, strict=True):
+            if len(group["params"]) != len(params) or not all(map(is_, group["params"], params)):
+                return False
+        if not all(map(is_, states.values(), self.states)):
+            return False
+        if any(p.grad is not None for p in self.resting):
+            return False
+        return all(each.same_states() and each.ready() for each in self.standing)
+
+    def step(self) -> bool:
+        """Make one step; False, with nothing moved, where that takes another way."""
+        if not self.holds():
+            return False
+        ready = []
+        for groups, structure, names, each in zip(self.groups, self.structures, self.names, self.standing, strict=True):
+            numbers = {id(group): self.optimizer._numbers(group) for group in groups}
+            plans = [plan for plan, _, _ in numbers.values()]
+            if any(plan.recipe.rule.structure != structure or names_of(plan) != names for plan in plans):
+                return False
+            values = []
+            for group, decays, layout, extra in each.sources:
+                mine = {**numbers[group][1], **dict(extra)}
+                values.append(of_leaf(mine, layout, decays=decays))
+            first = groups[0]
+            shared = [(f.name, n) for f, n in zip(each.rule.fields, names, strict=True) if f.shared]
+            if any(torch.is_tensor(x) for v in values for x in v.values()):
+                return False
+            given = {f: float(first[n]) for f, n in shared}
+            try:
+                ready.append((each, each.batches(values, given), shared, numbers, groups))
+            except Unfusable:
+                return False
+        for each, batches, shared, numbers, groups in ready:
+            new = each.run(batches)
+            count = groups[0]["updates"] + 1
+            for group in groups:
+                group.update(zip((n for _, n in shared), new, strict=True))
+                group.update({k: v if k == "betas" else float(v) for k, v in numbers[id(group)][2].items()})
+                group["updates"], group["micro"] = count, 0
+        return True
+
+
+def allowed(optimizer: Optimizer) -> bool:
+    """Whether a step may write to memory behind torch's back: no graph is recorded, traced or watched."""
+    return (
+        fused.usable()
+        and not optimizer.defaults.get("differentiable")
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+    )

@@ -1,0 +1,215 @@
+"""torch parameters on the CPU at known places: what a step needs to know, checked anew and quickly each time.
+
+Everything here is done for all tensors at once, since a microsecond for each is what a step on small tensors
+costs. An address is never trusted from one step to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter, is_
+from typing import Any
+
+import numpy as np
+import torch
+
+from optcore.backends.base import COMPUTE
+from optcore.backends.fused import llvm
+from optcore.backends.fused.graph import Unfusable, trace
+from optcore.backends.fused.program import program
+from optcore.backends.fused.table import Batch, disjoint, together
+from optcore.backends.torch import PLAIN, backend
+from optcore.rule import Rule
+
+__all__ = ["Member", "Standing"]
+
+address, count, contiguous = torch.Tensor.data_ptr, torch.Tensor.numel, torch.Tensor.is_contiguous
+dtype_of, grad_of = attrgetter("dtype"), attrgetter("grad")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One parameter, its state by torch's names, and where its numbers come from.
+
+    ``source`` is whatever tells apart parameters with numbers of their own; those of one source share them.
+    """
+
+    p: Any
+    state: dict[str, Any]
+    source: Any
+
+
+class Standing:
+    """Parameters whose tensors were all found fit for one pass; :meth:`ready` tells whether they still are."""
+
+    def __init__(self, rule: Rule, members: Sequence[Member], names: Sequence[str], param_state: bool) -> None:
+        """Raise Unfusable where a tensor cannot be run by a loop over its memory."""
+        self.rule = rule
+        self.params = [m.p for m in members]
+        self.states = [m.state for m in members]
+        self.names = tuple(names)  #: torch's name of each field; shared ones live elsewhere
+        self.sources: list[Any] = []
+        self.classes: list[tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str], int]] = []
+        seen: dict[Any, int] = {}
+        self.of_leaf = np.empty(len(members), np.int64)
+        where: dict[Any, int] = {}
+        for i, m in enumerate(members):
+            if m.source not in where:
+                where[m.source] = len(self.sources)
+                self.sources.append(m.source)
+            shape, kinds, dtypes = self._described(m, param_state)
+            key = (shape if rule.kind == "leafwise" else len(shape), kinds, tuple(dtypes.items()), where[m.source])
+            if key not in seen:
+                seen[key] = len(self.classes)
+                self.classes.append((shape, kinds, dtypes, where[m.source]))
+            self.of_leaf[i] = seen[key]
+        self.sizes = list(map(count, self.params))
+        self.dtypes = list(map(dtype_of, self.params))
+        self.plain = all(map(contiguous, self.params))
+        self.fields = [
+            (f.name, name)
+            for f, name, used in zip(rule.fields, names, zip(*(c[1] for c in self.classes), strict=True), strict=True)
+            if not f.shared and any(used)
+        ]
+        if any("own" in kinds for _, kinds, _, _ in self.classes):
+            raise Unfusable("a state of a leaf that is a single number")
+        self.columns: dict[str, list[int]] = {}
+        self.table: dict[str, Any] = {}
+        self.widths = {
+            name: np.array([_bytes(c[2].get(name)) for c in self.classes])[self.of_leaf]
+            for name in ["p", "g", *(f for f, _ in self.fields)]
+        }
+        self.length = np.array(self.sizes, np.int64)
+
+    def _described(
+        self, m: Member, param_state: bool
+    ) -> tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str]]:
+        place, dtype = backend.address(m.p), backend.dtype(m.p)
+        step = m.state.get("step")
+        counted = step is not None and type(step) is torch.Tensor and step.dtype is torch.float32 and step.is_cpu
+        if place is None or dtype not in llvm.SIZES or not counted or step.numel() != 1:
+            raise Unfusable("a parameter that is no plain tensor on the CPU")
+        compute = COMPUTE[dtype]
+        kinds: list[str | None] = []
+        dtypes = {"p": dtype, "g": dtype}
+        for f, name in zip(self.rule.fields, self.names, strict=True):
+            x = None if f.shared else m.state.get(name)
+            if f.shared or x is None:
+                kinds.append("shared" if f.shared else None)
+                continue
+            if x.ndim == 0 and m.p.ndim:
+                kinds.append("own")
+                continue
+            at = backend.address(x)
+            if (
+                at is None
+                or at[1] != place[1]
+                or x.shape != m.p.shape
+                or backend.dtype(x) != (dtype if param_state else compute)
+            ):
+                raise Unfusable("a state that is laid out otherwise than its parameter")
+            kinds.append("input")
+            dtypes[f.name] = backend.dtype(x)
+        return tuple(m.p.shape), tuple(kinds), dtypes
+
+    def ready(self) -> bool:
+        """Whether every tensor is as it was, but for its place and its values, and every gradient fits."""
+        grads = list(map(grad_of, self.params))
+        try:
+            if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= set(PLAIN):
+                return False
+            if list(map(count, grads)) != self.sizes or list(map(count, self.params)) != self.sizes:
+                return False
+            if not all(map(is_, map(dtype_of, grads), self.dtypes)):
+                return False
+            if self.plain:
+                if not (all(map(contiguous, grads)) and all(map(contiguous, self.params))):
+                    return False
+            elif any((backend.address(g) or (0, None))[1] != (backend.address(p) or (0, ()))[1]
+                     for g, p in zip(grads, self.params, strict=True)):  # fmt: skip
+                return False
+            columns = {"p": list(map(address, self.params)), "g": list(map(address, grads))}
+            for field, name in self.fields:
+                columns[field] = [0 if (x := s.get(name)) is None else address(x) for s in self.states]
+            columns["step"] = [address(s["step"]) for s in self.states]
+        except (RuntimeError, KeyError):  # a tensor without memory of its own, or a state that was taken away
+            return False
+        return columns == self.columns or self._moved(columns)
+
+    def same_states(self) -> bool:
+        """Whether every state tensor is the one that was found fit."""
+        found = [s.get(name) for s in self.states for _, name in self.fields]
+        if hasattr(self, "found"):
+            return len(found) == len(self.found) and all(map(is_, found, self.found))
+        self.found = found
+        return True
+
+    def _moved(self, columns: dict[str, list[int]]) -> bool:
+        """Take note of new places; False where something that is written overlaps anything else."""
+        changed = [name for name, column in columns.items() if column != self.columns.get(name)]
+        table = dict(self.table)
+        for name in changed:
+            table[name] = np.array(columns[name], dtype=np.uint64)
+        written = [name for name in table if name not in ("g", "step")]
+        spans = {name: self.length * self.widths[name] for name in [*written, "g"]}
+        if not disjoint([(table[n], spans[n]) for n in written], [(table["g"], spans["g"])]):
+            return False
+        self.columns, self.table = columns, table
+        return True
+
+    def batches(self, values: Sequence[Mapping[str, Any]], shared: Mapping[str, float]) -> list[Batch]:
+        """The work of one step, ready to run; ``values`` are the numbers of each source.
+
+        Raises Unfusable for a law that no loop over elements can do.
+        """
+        table, rule = self.table, self.rule
+        steps = np.empty(len(self.params))
+        llvm.counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
+        t = steps.astype(np.int64) + 1
+        pairs, at = np.unique(np.stack([self.of_leaf, t]), axis=1, return_inverse=True) if len(t) else (t, t)
+        traced = []
+        for c, now in pairs.T.tolist():
+            shape, kinds, dtypes, source = self.classes[c]
+            found = trace(rule, shape, now, values[source], kinds)
+            fields = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
+            traced.append((program(found, fields), dtypes, found.graph.constants))
+        groups: dict[Any, list[int]] = {}
+        for k, (one, dtypes, _) in enumerate(traced):
+            groups.setdefault((id(one), tuple(dtypes.items())), []).append(k)
+        batches = []
+        for members in groups.values():
+            one, dtypes, _ = traced[members[0]]
+            constants = np.array([traced[k][2] for k in members], dtype=np.float64).reshape(len(members), -1)
+            if len(groups) == 1:
+                leaves, row, sizes = slice(None), at.reshape(-1), tuple(self.sizes)
+            else:
+                local = np.full(len(traced), -1)
+                local[members] = np.arange(len(members))
+                row = local[at.reshape(-1)]
+                leaves = np.flatnonzero(row >= 0)
+                row, sizes = row[leaves], tuple(self.length[leaves].tolist())
+            pointers = {name: table[name][leaves] for name in dtypes}
+            batches.append(
+                Batch(one, COMPUTE[dtypes["p"]], dtypes, pointers, pointers, sizes, constants, row, shared, {},
+                      backend.threads())
+            )  # fmt: skip
+        return batches
+
+    def run(self, batches: Sequence[Batch]) -> list[Any]:
+        """Make one step; returns the new shared fields."""
+        rule = self.rule
+        with np.errstate(all="ignore"):
+            scalars = together(batches)
+        llvm.counters().bump(self.table["step"].ctypes.data, len(self.params))
+        own = (x for s in self.states for _, name in self.fields if (x := s.get(name)) is not None)
+        torch.autograd.graph.increment_version((*self.params, *own))
+        if not batches or not any(f.shared for f in rule.fields):
+            return []
+        first, compute = scalars[0], batches[0].compute
+        nodes = zip(rule.fields, batches[0].program.state, strict=True)
+        return [backend.array(first[node][0], compute) for f, node in nodes if f.shared]
+
+
+def _bytes(dtype: str | None) -> int:
+    return llvm.SIZES[dtype] if dtype else 0
