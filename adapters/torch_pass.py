@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from optcore.adapters.native import Native
 from optcore.backends import fused
-from optcore.backends.fused.graph import Unfusable
 from optcore.backends.base import missing
+from optcore.backends.fused.graph import Unfusable
 from optcore.backends.optimizer import of_leaf
 from optcore.recipe import Recipe
 
@@ -92,7 +92,12 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
     found = []
     for one in passes:
         recipe, names = one.recipe, names_of(one.plan)
-        if recipe.rule.axes or recipe.accumulate > 1 or recipe.average is not None or recipe.on_nonfinite != "propagate":
+        if (
+            recipe.rule.axes
+            or recipe.accumulate > 1
+            or recipe.average is not None
+            or recipe.on_nonfinite != "propagate"
+        ):
             return None
         members = []
         for m in one.leaves:

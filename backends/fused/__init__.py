@@ -133,7 +133,7 @@ class Fused:
 
     def _apart(self) -> bool:
         """Whether no array that would be written shares memory with another."""
-        from optcore.backends.fused.llvm import SIZES
+        from optcore.backends.fused.emitter import SIZES
         from optcore.backends.fused.table import disjoint
 
         written, read = [], []
@@ -205,11 +205,12 @@ def prepare(
     """What of these leaves can be run in one pass; None where that is nothing.
 
     ``donate`` lets the pass write into parameters and states, ``param_state`` says that states of float16 and
-    bfloat16 leaves are kept in the leaf's dtype. Totals are over all leaves, so a law with totals is run for all of them or for none.
+    bfloat16 leaves are kept in the leaf's dtype. Totals are over all leaves, so a law with totals is run for all
+    of them or for none.
     """
     if not usable():
         return None
-    found = Fused(rule, backend, leaves, shared, donate, param_state)
+    found = Fused(rule, backend, leaves, shared, {"donate": donate, "param_state": param_state})
     every = True
     for i in range(len(leaves)):
         every = found.add(i) and every

@@ -19,7 +19,7 @@ from optcore.typing import Array
 __all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "trace"]
 
 
-class Unfusable(TypeError):
+class Unfusable(TypeError):  # noqa: N818 - the name says what is the matter
     """The law does something that a loop over elements cannot: rows, columns, matrices, slices."""
 
 

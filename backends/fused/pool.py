@@ -1,21 +1,30 @@
-"""The threads that share a pass; each draws the next chunk from one counter until none is left."""
+"""The threads that share a pass; each draws the next chunk from one counter until none is left.
+
+Where torch has loaded GNU OpenMP its threads are used: they wait in a loop for a while after each of torch's own
+parallel regions, and two sets of threads would take the processors from each other.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 __all__ = ["available", "run"]
 
-ALONE = 1 << 17  # bytes-and-arithmetic of this many elements cost less than waking a thread
+ALONE = 1 << 15
+"""Elements whose pass takes less time than waking another thread."""
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
+_forked = False
 
 
 def available() -> int:
@@ -27,12 +36,26 @@ def available() -> int:
 
 def _forget() -> None:
     """A forked child has none of its parent's threads, and maybe a lock that one of them held."""
-    global _pool, _size, _lock
-    _pool, _size, _lock = None, 0, threading.Lock()
+    global _pool, _size, _lock, _forked
+    _pool, _size, _lock, _forked = None, 0, threading.Lock(), True
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+@lru_cache(maxsize=2)
+def _openmp(torch_is_there: bool) -> Any:
+    """The entry of the GNU OpenMP that torch has loaded, None where there is none."""
+    if not torch_is_there or not os.path.exists("/proc/self/maps"):
+        return None
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "libgomp" in line}
+    if len(paths) != 1:
+        return None
+    entry = ctypes.CDLL(paths.pop()).GOMP_parallel
+    entry.argtypes, entry.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return entry
 
 
 def _helpers(n: int) -> ThreadPoolExecutor:
@@ -43,25 +66,31 @@ def _helpers(n: int) -> ThreadPoolExecutor:
         return _pool
 
 
-def run(function: Any, work: int, chunks: Any, *addresses: int, threads: int) -> None:
-    """Call ``function(counter, n, chunks, ...)`` on several threads at once, this one among them.
+def run(kernel: Any, work: int, chunks: Any, *addresses: int, threads: int) -> None:
+    """Run a kernel's chunks on several threads at once, this one among them; ``work`` is the number of elements.
 
-    ``work`` is the number of elements. Whatever the number of threads, each chunk is done once and by the same
-    instructions.
+    Whatever the number of threads, each chunk is done once and by the same instructions.
     """
     n = len(chunks)
     counter = np.zeros(1, np.int64)
     given = (counter.ctypes.data, n, chunks.ctypes.data, *addresses)
-    waiting: list[Future[Any]] = []
     extra = min(threads, n) - 1
-    if extra > 0 and work >= ALONE:
-        try:
-            helpers = _helpers(extra)
-            waiting = [helpers.submit(function, *given) for _ in range(extra)]
-        except RuntimeError:  # the interpreter is shutting down: this thread does the rest alone
-            pass
+    if extra <= 0 or work < ALONE:
+        kernel.run(*given)
+        return
+    team = None if _forked else _openmp("torch" in sys.modules)  # a forked child must not touch its parent's team
+    if team is not None:
+        packed = (ctypes.c_uint64 * len(given))(*given)
+        team(kernel.team, packed, extra + 1, 0)
+        return
+    waiting: list[Future[Any]] = []
     try:
-        function(*given)
+        helpers = _helpers(extra)
+        waiting += [helpers.submit(kernel.run, *given) for _ in range(extra)]
+    except RuntimeError:  # the interpreter is shutting down: this thread does the rest alone
+        pass
+    try:
+        kernel.run(*given)
     finally:  # the arrays must outlive every thread that reads them
         for each in waiting:
             each.result()

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from optcore.backends.fused import llvm, pool
+from optcore.backends.fused import pool
+from optcore.backends.fused.compiled import kernel
 from optcore.backends.fused.program import REDUCTIONS, Pass, Program
 
 __all__ = ["CHUNK", "Batch", "chunks", "disjoint", "together"]
 
 CHUNK = 1 << 16
 """Elements that a thread takes at a time."""
+BLOCK = 1 << 16
+"""Elements between two partial sums; fixed, so that a sum depends on nothing but its leaf."""
 
 
 @lru_cache(maxsize=64)
@@ -89,7 +92,7 @@ class Batch:
 
     def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
         """One reading pass: for each of its sums a vector over the leaves, in float64."""
-        table, first = chunks(self.lengths, llvm.BLOCK)
+        table, first = chunks(self.lengths, BLOCK)
         partials = np.empty((len(table), len(one.reduce)))
         self._pass(self.program.passes.index(one), env, table, partials)
         found = []
@@ -106,7 +109,7 @@ class Batch:
             return
         inputs = tuple(self.dtypes[name] for name in one.inputs)
         outputs = tuple(self.dtypes[name] for name, _ in one.write)
-        kernel = llvm.kernel(self.program, stage, inputs, outputs, self.compute)
+        found = kernel(self.program, stage, inputs, outputs, self.compute)
         columns = [self.pointers[name] for name in one.inputs] + [self.targets[name] for name, _ in one.write]
         pointers = np.column_stack(columns) if columns else np.empty((len(self.lengths), 0), np.uint64)
         pointers = np.ascontiguousarray(pointers, np.uint64)
@@ -115,7 +118,7 @@ class Batch:
             rows[:, k] = env[i]
         addresses = (pointers.ctypes.data, self.row_of.ctypes.data, rows.ctypes.data)
         target = 0 if partials is None else partials.ctypes.data
-        pool.run(kernel.run, sum(self.lengths), table, *addresses, target, threads=self.threads)
+        pool.run(found, sum(self.lengths), table, *addresses, target, threads=self.threads)
 
 
 def together(batches: Sequence[Batch]) -> list[Mapping[int, Any]]:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from optcore.backends.base import COMPUTE
-from optcore.backends.fused import llvm
+from optcore.backends.fused.compiled import counters
+from optcore.backends.fused.emitter import SIZES
 from optcore.backends.fused.graph import Unfusable, trace
 from optcore.backends.fused.program import program
 from optcore.backends.fused.table import Batch, disjoint, together
@@ -76,10 +77,9 @@ class Standing:
             raise Unfusable("a state of a leaf that is a single number")
         self.columns: dict[str, list[int]] = {}
         self.table: dict[str, Any] = {}
-        self.widths = {
-            name: np.array([_bytes(c[2].get(name)) for c in self.classes])[self.of_leaf]
-            for name in ["p", "g", *(f for f, _ in self.fields)]
-        }
+        sized = {n: [SIZES.get(c[2].get(n, ""), 0) for c in self.classes] for n in ("p", "g", *dict(self.fields))}
+        self.widths = {name: np.array(sizes, np.int64)[self.of_leaf] for name, sizes in sized.items()}
+        self.found = self._tensors()
         self.length = np.array(self.sizes, np.int64)
 
     def _described(
@@ -88,7 +88,7 @@ class Standing:
         place, dtype = backend.address(m.p), backend.dtype(m.p)
         step = m.state.get("step")
         counted = step is not None and type(step) is torch.Tensor and step.dtype is torch.float32 and step.is_cpu
-        if place is None or dtype not in llvm.SIZES or not counted or step.numel() != 1:
+        if place is None or dtype not in SIZES or not counted or step.numel() != 1:
             raise Unfusable("a parameter that is no plain tensor on the CPU")
         compute = COMPUTE[dtype]
         kinds: list[str | None] = []
@@ -139,11 +139,11 @@ class Standing:
 
     def same_states(self) -> bool:
         """Whether every state tensor is the one that was found fit."""
-        found = [s.get(name) for s in self.states for _, name in self.fields]
-        if hasattr(self, "found"):
-            return len(found) == len(self.found) and all(map(is_, found, self.found))
-        self.found = found
-        return True
+        found = self._tensors()
+        return len(found) == len(self.found) and all(map(is_, found, self.found))
+
+    def _tensors(self) -> list[Any]:
+        return [state.get(name) for state in self.states for _, name in self.fields]
 
     def _moved(self, columns: dict[str, list[int]]) -> bool:
         """Take note of new places; False where something that is written overlaps anything else."""
@@ -165,7 +165,7 @@ class Standing:
         """
         table, rule = self.table, self.rule
         steps = np.empty(len(self.params))
-        llvm.counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
+        counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
         t = steps.astype(np.int64) + 1
         pairs, at = np.unique(np.stack([self.of_leaf, t]), axis=1, return_inverse=True) if len(t) else (t, t)
         traced = []
@@ -201,7 +201,7 @@ class Standing:
         rule = self.rule
         with np.errstate(all="ignore"):
             scalars = together(batches)
-        llvm.counters().bump(self.table["step"].ctypes.data, len(self.params))
+        counters().bump(self.table["step"].ctypes.data, len(self.params))
         own = (x for s in self.states for _, name in self.fields if (x := s.get(name)) is not None)
         torch.autograd.graph.increment_version((*self.params, *own))
         if not batches or not any(f.shared for f in rule.fields):
@@ -209,7 +209,3 @@ class Standing:
         first, compute = scalars[0], batches[0].compute
         nodes = zip(rule.fields, batches[0].program.state, strict=True)
         return [backend.array(first[node][0], compute) for f, node in nodes if f.shared]
-
-
-def _bytes(dtype: str | None) -> int:
-    return llvm.SIZES[dtype] if dtype else 0

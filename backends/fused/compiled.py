@@ -1,0 +1,98 @@
+"""Passes compiled for the processor at hand, kept in memory for as long as they are used."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+from optcore.backends.base import missing
+from optcore.backends.fused.llvm import COUNTERS, LOOPS, TEAM, text
+from optcore.backends.fused.program import Program
+
+try:
+    import llvmlite.binding as llvm
+except ImportError:
+    raise missing("llvmlite", "fast") from None
+
+__all__ = ["Kernel", "counters", "kernel", "kernels"]
+
+
+class Counters:
+    """The two functions of COUNTERS, taking addresses."""
+
+    def __init__(self) -> None:
+        self.engine = _compiled_engine(COUNTERS)[0]
+        void, whole = ctypes.c_void_p, ctypes.c_int64
+        self.read = ctypes.CFUNCTYPE(None, void, whole, void)(self.engine.get_function_address("read"))
+        self.bump = ctypes.CFUNCTYPE(None, void, whole)(self.engine.get_function_address("bump"))
+
+
+@lru_cache(maxsize=1)
+def counters() -> Counters:
+    """The functions on counters, compiled once."""
+    with _lock:
+        return Counters()
+
+
+def _compiled_engine(source: str) -> tuple[Any, str]:
+    """An engine that holds the compiled text, and the text as it was optimised."""
+    machine = _machine()
+    module = llvm.parse_assembly(source)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    optimised = str(module)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return engine, optimised
+
+
+class Kernel:
+    """A compiled pass; called with addresses, without the GIL."""
+
+    def __init__(self, source: str) -> None:
+        self.engine, self.source = _compiled_engine(source + TEAM + LOOPS)
+        void, whole = ctypes.c_void_p, ctypes.c_int64
+        address = self.engine.get_function_address("run")
+        self.run = ctypes.CFUNCTYPE(None, void, whole, void, void, void, void, void)(address)
+        self.team = self.engine.get_function_address("team")
+
+
+_lock = threading.RLock()
+_kernels: OrderedDict[Any, Kernel] = OrderedDict()
+CAPACITY = 256
+_compiled = 0
+
+
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+
+
+def kernel(program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str) -> Kernel:
+    """The compiled pass of a program for these dtypes, from memory where it is there."""
+    global _compiled
+    key = (program.key, stage, dtypes, outputs)
+    with _lock:
+        found = _kernels.get(key)
+        if found is None:
+            found = _kernels[key] = Kernel(text(program, program.passes[stage], dtypes, outputs, compute))
+            _compiled += 1
+            if len(_kernels) > CAPACITY:
+                _kernels.popitem(last=False)  # a running call holds its kernel
+        _kernels.move_to_end(key)
+    return found
+
+
+def kernels() -> tuple[int, int]:
+    """The number of kernels in memory, and how many were compiled in this process."""
+    return len(_kernels), _compiled

@@ -1,0 +1,227 @@
+"""LLVM instructions on vectors: what the printer writes for each node of a graph."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from optcore.backends.fused.elementary import ELEMENTARY, emit
+
+__all__ = ["SIZES", "TYPES", "WIDTH", "Emitter", "hexadecimal"]
+
+AHEAD = 2048
+"""Bytes between what is computed and what is fetched; the processor's own prefetching stops at each page's end."""
+WIDTH = {"float32": 16, "float64": 8}
+TYPES = {"float64": "double", "float32": "float", "float16": "half", "bfloat16": "i16"}
+SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
+
+
+class Emitter:
+    """Instructions on values of ``width`` lanes; names are those of LLVM registers."""
+
+    def __init__(self, lines: list[str], compute: str, width: int, declared: set[str], prefix: str) -> None:
+        self.lines, self.compute, self.width, self.declared = lines, compute, width, declared
+        self.prefix, self.count = prefix, 0
+
+    def type(self, scalar: str) -> str:
+        return scalar if self.width == 1 else f"<{self.width} x {scalar}>"
+
+    def emit(self, text: str) -> str:
+        self.count += 1
+        name = f"%{self.prefix}{self.count}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def splat(self, scalar: str, value: str) -> str:
+        return value if self.width == 1 else "<" + ", ".join([f"{scalar} {value}"] * self.width) + ">"
+
+    def number(self, value: float) -> str:
+        kind = TYPES[self.compute]
+        if kind == "float":
+            value = struct.unpack("<f", struct.pack("<f", value))[0]
+        return self.splat(kind, hexadecimal(value))
+
+    @property
+    def real(self) -> str:
+        return self.type(TYPES[self.compute])
+
+    def intrinsic(self, name: str, kind: str, *args: str) -> str:
+        suffix = {"float": "f32", "double": "f64"}[kind]
+        full = f"llvm.{name}." + (suffix if self.width == 1 else f"v{self.width}{suffix}")
+        of = self.type(kind)
+        self.declared.add(f"declare {of} @{full}({', '.join([of] * len(args))})")
+        return self.emit(f"call {of} @{full}({', '.join(f'{of} {x}' for x in args)})")
+
+    # The vocabulary of elementary.py, in float64 and 64-bit integers.
+
+    def f64(self, value: float) -> str:
+        return self.splat("double", hexadecimal(value))
+
+    def i64(self, value: int) -> str:
+        return self.splat("i64", str(value))
+
+    def _two(self, op: str, kind: str, a: str, b: str) -> str:
+        return self.emit(f"{op} {self.type(kind)} {a}, {b}")
+
+    def fadd(self, a: str, b: str) -> str:
+        return self._two("fadd", "double", a, b)
+
+    def fsub(self, a: str, b: str) -> str:
+        return self._two("fsub", "double", a, b)
+
+    def fmul(self, a: str, b: str) -> str:
+        return self._two("fmul", "double", a, b)
+
+    def fdiv(self, a: str, b: str) -> str:
+        return self._two("fdiv", "double", a, b)
+
+    def iadd(self, a: str, b: str) -> str:
+        return self._two("add", "i64", a, b)
+
+    def isub(self, a: str, b: str) -> str:
+        return self._two("sub", "i64", a, b)
+
+    def iand(self, a: str, b: str) -> str:
+        return self._two("and", "i64", a, b)
+
+    def ior(self, a: str, b: str) -> str:
+        return self._two("or", "i64", a, b)
+
+    def shl(self, a: str, by: int) -> str:
+        return self._two("shl", "i64", a, self.i64(by))
+
+    def lshr(self, a: str, by: int) -> str:
+        return self._two("lshr", "i64", a, self.i64(by))
+
+    def ashr(self, a: str, by: int) -> str:
+        return self._two("ashr", "i64", a, self.i64(by))
+
+    def fneg(self, a: str) -> str:
+        return self.emit(f"fneg {self.type('double')} {a}")
+
+    def fabs(self, a: str) -> str:
+        return self.intrinsic("fabs", "double", a)
+
+    def floor(self, a: str) -> str:
+        return self.intrinsic("floor", "double", a)
+
+    def compare(self, how: str, a: str, b: str) -> str:
+        return self.emit(f"fcmp {how} {self.type('double')} {a}, {b}")
+
+    def select(self, condition: str, a: str, b: str, kind: str = "double") -> str:
+        of = self.type(kind)
+        return self.emit(f"select {self.type('i1')} {condition}, {of} {a}, {of} {b}")
+
+    def bits(self, a: str) -> str:
+        return self.emit(f"bitcast {self.type('double')} {a} to {self.type('i64')}")
+
+    def from_bits(self, a: str) -> str:
+        return self.emit(f"bitcast {self.type('i64')} {a} to {self.type('double')}")
+
+    def widen(self, a: str) -> str:
+        return self.emit(f"fpext {self.type('float')} {a} to {self.type('double')}")
+
+    def narrow(self, a: str) -> str:
+        return self.emit(f"fptrunc {self.type('double')} {a} to {self.type('float')}")
+
+    def library(self, op: str, args: Sequence[str]) -> str:
+        """The C library's function, lane by lane."""
+        self.declared.add(f"declare double @{op}({', '.join(['double'] * len(args))})")
+        if self.width == 1:
+            return self.emit(f"call double @{op}({', '.join(f'double {x}' for x in args)})")
+        found, of = "poison", self.type("double")
+        for lane in range(self.width):
+            each = [self.emit(f"extractelement {of} {x}, i64 {lane}") for x in args]
+            one = self.emit(f"call double @{op}({', '.join(f'double {x}' for x in each)})")
+            found = self.emit(f"insertelement {of} {found}, double {one}, i64 {lane}")
+        return found
+
+    # The nodes of a graph.
+
+    def node(self, op: str, args: list[str], attribute: Any, truth: bool) -> str:
+        kind = TYPES[self.compute]
+        of = self.real
+        if op == "literal":
+            return self.number(attribute[0])
+        if op in ("add", "sub", "mul", "div"):
+            return self.emit(f"f{op} {of} {args[0]}, {args[1]}")
+        if op == "neg":
+            return self.emit(f"fneg {of} {args[0]}")
+        if op in ("sqrt", "floor"):
+            return self.intrinsic(op, kind, args[0])
+        if op == "abs":
+            return self.intrinsic("fabs", kind, args[0])
+        if op in COMPARE:
+            return self.emit(f"fcmp {COMPARE[op]} {of} {args[0]}, {args[1]}")
+        if op == "isfinite":
+            size = self.intrinsic("fabs", kind, args[0])
+            return self.emit(f"fcmp olt {of} {size}, {self.number(math.inf)}")
+        if op in ("and", "or"):
+            return self.emit(f"{op} {self.type('i1')} {args[0]}, {args[1]}")
+        if op == "not":
+            return self.emit(f"xor {self.type('i1')} {args[0]}, {self.splat('i1', 'true')}")
+        if op == "where":
+            return self.select(args[0], args[1], args[2], "i1" if truth else kind)
+        if op in ("maximum", "minimum"):  # a NaN wins on either side, as the Array API has it
+            first = self.emit(f"fcmp {'oge' if op == 'maximum' else 'ole'} {of} {args[0]}, {args[1]}")
+            nan = self.emit(f"fcmp uno {of} {args[0]}, {args[0]}")
+            chosen = self.emit(f"or {self.type('i1')} {first}, {nan}")
+            return self.select(chosen, args[0], args[1], kind)
+        if op == "sign":
+            zero, one, less = self.number(0.0), self.number(1.0), self.number(-1.0)
+            rest = self.select(self.emit(f"fcmp oeq {of} {args[0]}, {zero}"), zero, args[0], kind)
+            rest = self.select(self.emit(f"fcmp olt {of} {args[0]}, {zero}"), less, rest, kind)
+            return self.select(self.emit(f"fcmp ogt {of} {args[0]}, {zero}"), one, rest, kind)
+        if op in ELEMENTARY:
+            return emit(self, op, self.compute, args)
+        raise NotImplementedError(f"optcore: the printer does not know {op!r}")
+
+    def load(self, pointer: str, at: str, dtype: str, *, written: bool) -> str:
+        """Elements of an array in the dtype of computation; what will be written is fetched for that."""
+        kind = TYPES[dtype]
+        where = self.emit(f"getelementptr {kind}, ptr {pointer}, i64 {at}")
+        if self.width > 1:
+            self.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+            ahead = self.emit(f"getelementptr i8, ptr {where}, i64 {AHEAD}")
+            self.lines.append(f"  call void @llvm.prefetch.p0(ptr {ahead}, i32 {int(written)}, i32 3, i32 1)")
+        x = self.emit(f"load {self.type(kind)}, ptr {where}, align {SIZES[dtype]}")
+        if dtype == "float16":
+            return self.emit(f"fpext {self.type('half')} {x} to {self.real}")
+        if dtype == "bfloat16":
+            wide = self.emit(f"zext {self.type('i16')} {x} to {self.type('i32')}")
+            wide = self.emit(f"shl {self.type('i32')} {wide}, {self.splat('i32', '16')}")
+            return self.emit(f"bitcast {self.type('i32')} {wide} to {self.real}")
+        return x
+
+    def store(self, value: str, pointer: str, at: str, dtype: str) -> None:
+        """Elements rounded to nearest, ties to even."""
+        kind = TYPES[dtype]
+        if dtype == "float16":
+            value = self.emit(f"fptrunc {self.real} {value} to {self.type('half')}")
+        elif dtype == "bfloat16":
+            value = self._to_bfloat16(value)
+        where = self.emit(f"getelementptr {kind}, ptr {pointer}, i64 {at}")
+        self.lines.append(f"  store {self.type(kind)} {value}, ptr {where}, align {SIZES[dtype]}")
+
+    def _to_bfloat16(self, value: str) -> str:
+        of = self.type("i32")
+        nan = self.emit(f"fcmp uno {self.real} {value}, {value}")
+        bits = self.emit(f"bitcast {self.real} {value} to {of}")
+        odd = self.emit(
+            f"and {of} {self.emit(f'lshr {of} {bits}, ' + self.splat('i32', '16'))}, {self.splat('i32', '1')}"
+        )
+        up = self.emit(f"add {of} {bits}, {self.emit(f'add {of} {odd}, ' + self.splat('i32', '32767'))}")
+        quiet = self.emit(f"or {of} {bits}, {self.splat('i32', '4194304')}")
+        chosen = self.select(nan, quiet, up, "i32")
+        high = self.emit(f"lshr {of} {chosen}, {self.splat('i32', '16')}")
+        return self.emit(f"trunc {of} {high} to {self.type('i16')}")
+
+
+def hexadecimal(value: float) -> str:
+    """A number as LLVM reads it, bit by bit."""
+    if math.isnan(value):
+        return "0x7FF8000000000000"
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
