@@ -294,7 +294,9 @@ def test_a_complex_parameter_equals_its_real_twin() -> None:
     r.grad = torch.view_as_real(z.grad).clone()
     for p in (z, r):
         ours.AdamW([p], lr=0.1).step()
-    assert torch.equal(torch.view_as_real(z.detach()), r.detach())
+    # The real twin is moved in one pass, which multiplies by 1/(1 - beta^t) instead of dividing: one more rounding
+    # of the step in each of two quotients, where the parameter is at most 50 steps long.
+    torch.testing.assert_close(torch.view_as_real(z.detach()), r.detach(), rtol=4 * 2**-53, atol=2**-55)
 
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "Lion"])

@@ -210,7 +210,7 @@ def prepare(
     """
     if not usable():
         return None
-    found = Fused(rule, backend, leaves, shared, {"donate": donate, "param_state": param_state})
+    found = Fused(rule, backend, leaves, shared, donate, param_state)
     every = True
     for i in range(len(leaves)):
         every = found.add(i) and every
