@@ -29,6 +29,7 @@ MODULES = {
     "array_api_strict": "strict",
     "tensorflow": "keras",
     "keras": "keras",
+    "llvmlite": "fused",
 }
 """The package that defines an array's type, and the module here that knows it."""
 

@@ -41,6 +41,8 @@ class Backend:
         Whether numbers below the smallest normal one become zero, on the way in too.
     traces
         Whether an array may be without a value yet, so that no condition on it can be read.
+    fuses
+        Whether every step is run in one pass where it can be, and not only on request.
 
     """
 
@@ -50,6 +52,7 @@ class Backend:
     native_layout = "in_out"
     flushes = False
     traces = False
+    fuses = False
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp

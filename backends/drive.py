@@ -152,7 +152,7 @@ def advance(
     are kept in the leaf's dtype. What cannot be fused is run by :func:`eager`.
     """
     ready = None
-    if fuse:
+    if fuse or backend.fuses:
         ready = fused.prepare(rule, backend, leaves, shared, donate=donate, param_state=param_state)
     if ready is None:
         return eager(rule, backend, leaves, shared)

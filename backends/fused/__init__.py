@@ -143,7 +143,7 @@ class Fused:
                 (read if name == "g" else written).append((column, lengths * SIZES[dtype]))
         return disjoint(written, read)
 
-    def run(self, threads: int) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
+    def run(self, threads: int, chunk: int = 1 << 16) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
         """Run what was taken: for each position the new parameter and the state's arrays, and the shared fields."""
         from optcore.backends.fused.table import Batch, together
 
@@ -168,7 +168,7 @@ class Fused:
             constants = np.asarray(list(group.constants), dtype=np.float64).reshape(len(group.constants), -1)
             batches.append(
                 Batch(group.program, group.compute, group.dtypes, columns, targets, tuple(group.lengths), constants,
-                      np.asarray(group.row, dtype=np.int64), shared, own, threads)
+                      np.asarray(group.row, dtype=np.int64), shared, own, threads, chunk)
             )  # fmt: skip
             made.append(arrays)
         with np.errstate(all="ignore"):
@@ -201,19 +201,31 @@ def prepare(
     *,
     donate: bool = False,
     param_state: bool = False,
-) -> Fused | None:
-    """What of these leaves can be run in one pass; None where that is nothing.
+) -> Any:
+    """What of these leaves can be run in one pass, or as lists of tensors; None where that is nothing.
 
     ``donate`` lets the pass write into parameters and states, ``param_state`` says that states of float16 and
     bfloat16 leaves are kept in the leaf's dtype. Totals are over all leaves, so a law with totals is run for all
     of them or for none.
     """
-    if not usable():
-        return None
-    found = Fused(rule, backend, leaves, shared, donate, param_state)
-    every = True
-    for i in range(len(leaves)):
-        every = found.add(i) and every
-    if not found.groups or (found.rounds and not every):
-        return None
+    found: Any = None
+    if usable():
+        found = Fused(rule, backend, leaves, shared, donate, param_state)
+        every = True
+        for i in range(len(leaves)):
+            every = found.add(i) and every
+        if not found.groups or (found.rounds and not every):
+            found = None
+    if backend.name == "torch" and (found is None or len(found.taken) < len(leaves)):
+        from optcore.backends.fused.elsewhere import beside
+
+        found = beside(found, rule, leaves, shared, donate, param_state)
     return found
+
+
+def __getattr__(name: str) -> Any:
+    if name == "backend":
+        from optcore.backends.fused import on_numpy
+
+        return on_numpy.backend
+    raise AttributeError(f"module 'optcore.backends.fused' has no attribute {name!r}")

@@ -87,9 +87,9 @@ def kernel(program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple
         if found is None:
             found = _kernels[key] = Kernel(text(program, program.passes[stage], dtypes, outputs, compute))
             _compiled += 1
-            if len(_kernels) > CAPACITY:
-                _kernels.popitem(last=False)  # a running call holds its kernel
         _kernels.move_to_end(key)
+        while len(_kernels) > CAPACITY:
+            _kernels.popitem(last=False)  # a running call holds its kernel
     return found
 
 

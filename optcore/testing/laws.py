@@ -9,7 +9,7 @@ from typing import Any
 
 from optcore import leaf
 from optcore.backends.base import Backend
-from optcore.backends.drive import laid_out, numbers, start
+from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
 from optcore.backends.numpy import backend as numpy_backend
 from optcore.backends.numpy import np
 from optcore.effects import Due, Max
@@ -52,6 +52,16 @@ def _host_cond(condition: bool, then: Callable[[Any], Any], state: Any) -> Any:
     return then(state) if condition else state
 
 
+def step(rule: Rule, backend: Backend, p: Any, g: Any, state: Any, t: int, values: Any) -> tuple[Any, Any]:
+    """One step on one leaf alone, in the backend's own way: the new parameter and state."""
+    if backend.fuses:
+        shared = [x for x, f in zip(rule.unpack(state), rule.fields, strict=True) if f.shared]
+        ((moved, arrays),), _ = advance(rule, backend, [Leaf(p, g, state, t, values)], shared)
+        return moved.p, rule.pack(arrays)
+    (new, _), state = solo(leaf.update(rule, backend.xp, p, g, state, t, values), backend.cond)
+    return new, state
+
+
 def _values(rule: Rule, backend: Backend, t: int) -> dict[str, Any]:
     return laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
 
@@ -77,7 +87,10 @@ def certified_bound(case: Case, backend: Backend, dtype: str, reference: Rule | 
             mine = [x if x is None else backend.cast(x, compute) for x in rule.unpack(state)]
             recorder = Recorder(backend.xp, backend.numpy)
             seen = backend.cast(p, compute), backend.cast(g, compute)
-            (new, _), state = solo(leaf.update(rule, recorder, *seen, rule.pack(mine), t, values), backend.cond)
+            if backend.fuses and not rule.axes:
+                new, state = step(rule, backend, p, g, rule.pack(mine), t, values)
+            else:
+                (new, _), state = solo(leaf.update(rule, recorder, *seen, rule.pack(mine), t, values), backend.cond)
             ns = BoundNamespace(compute, flushes=backend.flushes, record=iter(recorder.record))
             given = [None if x is None else ns.exact(backend.numpy(x)) for x in mine]
             at, by = (ns.exact(backend.numpy(x)) for x in seen)
@@ -148,8 +161,7 @@ def _trajectory(rule: Rule, backend: Backend, dtype: str, p: Any, grads: Any, st
         state = start(rule, backend, p, _values(rule, backend, 1)) if state is None else state
         for t, g in enumerate(grads, 1):
             values = _values(rule, backend, t)
-            law = leaf.update(rule, backend.xp, p, backend.array(g, dtype), state, t, values)
-            (p, _), state = solo(law, backend.cond)
+            p, state = step(rule, backend, p, backend.array(g, dtype), state, t, values)
         return [None if x is None else backend.numpy(x) for x in (p, *rule.unpack(state))]
 
 
