@@ -86,6 +86,8 @@ def paths_of(groups: list[dict[str, Any]], group: dict[str, Any]) -> list[str]:
 
 def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
     """What moves these passes without a look at any single tensor; None where they do not all allow it."""
+    if not fused.usable():
+        return None
     from optcore.backends.fused.tensors import Member as Tensors
     from optcore.backends.fused.tensors import Standing
 
@@ -175,8 +177,7 @@ class Ready:
 def allowed(optimizer: Optimizer) -> bool:
     """Whether a step may write to memory behind torch's back: no graph is recorded, traced or watched."""
     return (
-        fused.usable()
-        and not optimizer.defaults.get("differentiable")
+        not optimizer.defaults.get("differentiable")
         and not torch.compiler.is_compiling()
         and not torch._C._len_torch_dispatch_stack()
     )

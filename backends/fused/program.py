@@ -205,10 +205,13 @@ def _pass(
     return Pass(body, inputs, tuple(sorted(row)), reduce, write)
 
 
-def program(found: Trace, names: Sequence[tuple[str, bool]]) -> Program:
-    """The program of a trace; ``names`` are the state's fields and whether each is an array of the leaf's shape."""
+def program(found: Trace, names: Sequence[tuple[str, bool]], *, divide: bool = False) -> Program:
+    """The program of a trace; ``names`` are the state's fields and whether each is an array of the leaf's shape.
+
+    With ``divide`` no quotient becomes a product.
+    """
     key = (found.key, tuple(found.graph.scalar))
-    fast = _of_key(key, tuple(names), False)
+    fast = _of_key(key, tuple(names), divide)
     numbers = found.graph.constants
     if all(2.0**-100 < abs(numbers[k]) < 2.0**100 for k in fast.divisors):
         return fast
