@@ -43,6 +43,8 @@ class Backend:
         Whether an array may be without a value yet, so that no condition on it can be read.
     fuses
         Whether every step is run in one pass where it can be, and not only on request.
+    devices
+        Whether arrays may lie on a device that runs a pass by itself, without llvmlite.
 
     """
 
@@ -53,6 +55,7 @@ class Backend:
     flushes = False
     traces = False
     fuses = False
+    devices = False
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp

@@ -40,6 +40,7 @@ class _Group:
     constants: dict[Any, int] = field(default_factory=dict)
     row: list[int] = field(default_factory=list)
     own: list[dict[str, Any]] = field(default_factory=list)
+    runner: Any = None  #: what runs passes where the leaves lie, if not the processors of this machine
 
 
 class Fused:
@@ -76,6 +77,9 @@ class Fused:
         dtype = backend.dtype(leaf.p)
         place = backend.address(leaf.p)
         if place is None or (COMPUTE[dtype] != dtype and not dtype.endswith("float16")) or not is_host(leaf.t):
+            return False
+        runner = getattr(place[1], "runner", None)
+        if runner is None and not usable():
             return False
         compute, shape = COMPUTE[dtype], tuple(leaf.p.shape)
         pointers, dtypes, kinds, own = [place[0]], {"p": dtype}, [], {}
@@ -116,10 +120,10 @@ class Fused:
         except (Unfusable, TypeError):
             return False
         self.rounds = self.rounds or bool(found[0].rounds)
-        key = (id(found[1]), tuple(dtypes.items()))
+        key = (id(found[1]), tuple(dtypes.items()), runner)
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = _Group(found[1], compute, dtypes)
+            group = self.groups[key] = _Group(found[1], compute, dtypes, runner=runner)
         group.at.append(i)
         group.pointers.append(tuple(pointers))
         size = 1
@@ -134,7 +138,7 @@ class Fused:
     def _apart(self) -> bool:
         """Whether no array that would be written shares memory with another."""
         from optcore.backends.fused.emitter import SIZES
-        from optcore.backends.fused.table import disjoint
+        from optcore.backends.fused.memory import disjoint
 
         written, read = [], []
         for group in self.groups.values():
@@ -145,7 +149,7 @@ class Fused:
 
     def run(self, threads: int, chunk: int = 1 << 16) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
         """Run what was taken: for each position the new parameter and the state's arrays, and the shared fields."""
-        from optcore.backends.fused.table import Batch, together
+        from optcore.backends.fused.table import Batch, Processors, together
 
         backend, rule = self.backend, self.rule
         donate = self.donate and self._apart()
@@ -168,7 +172,7 @@ class Fused:
             constants = np.asarray(list(group.constants), dtype=np.float64).reshape(len(group.constants), -1)
             batches.append(
                 Batch(group.program, group.compute, group.dtypes, columns, targets, tuple(group.lengths), constants,
-                      np.asarray(group.row, dtype=np.int64), shared, own, threads, chunk)
+                      np.asarray(group.row, dtype=np.int64), shared, own, threads, chunk, group.runner or Processors)
             )  # fmt: skip
             made.append(arrays)
         with np.errstate(all="ignore"):
@@ -181,13 +185,13 @@ class Fused:
                 old_state = rule.unpack(self.leaves[i].state)
                 for f, node, old in zip(rule.fields, group.program.state, old_state, strict=True):
                     if f.shared:
-                        state.append(backend.array(env[node][0], group.compute))
+                        state.append(backend.scalar(backend.array(env[node][0], group.compute), self.shared[f.name]))
                     elif f.name in mine:
                         state.append(mine[f.name])
                     elif old is None:
                         state.append(None)
                     else:
-                        state.append(backend.array(env[node][k], group.compute))
+                        state.append(backend.scalar(backend.array(env[node][k], group.compute), old))
                 results[i] = mine["p"], state
                 new_shared = new_shared or [x for x, f in zip(state, rule.fields, strict=True) if f.shared]
         return results, new_shared
@@ -209,13 +213,18 @@ def prepare(
     of them or for none.
     """
     found: Any = None
-    if usable():
+    if usable() or backend.devices:
         found = Fused(rule, backend, leaves, shared, donate, param_state)
         every = True
         for i in range(len(leaves)):
             every = found.add(i) and every
         if not found.groups or (found.rounds and not every):
             found = None
+    elif backend.name == "numpy":
+        from optcore.backends.fused.blocked import Blocked
+
+        blocked = Blocked(rule, backend, leaves, donate, param_state)
+        found = blocked if blocked.taken else None
     if backend.name == "torch" and (found is None or len(found.taken) < len(leaves)):
         from optcore.backends.fused.elsewhere import beside
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from optcore.backends.fused import pool
-from optcore.backends.fused.compiled import kernel
 from optcore.backends.fused.program import REDUCTIONS, Pass, Program
 
-__all__ = ["CHUNK", "Batch", "chunks", "disjoint", "together"]
+__all__ = ["CHUNK", "Batch", "Processors", "chunks", "together"]
 
 CHUNK = 1 << 16
 """Elements that a thread takes at a time."""
@@ -35,24 +34,23 @@ def chunks(lengths: tuple[int, ...], size: int) -> tuple[Any, Any]:
     return table, np.asarray(first, dtype=np.int64).reshape(-1, 2)
 
 
-def disjoint(written: Sequence[tuple[Any, Any]], read: Sequence[tuple[Any, Any]]) -> bool:
-    """Whether nothing that is written overlaps anything else; each pair holds addresses and lengths in bytes."""
-    starts = np.concatenate([a.astype(np.int64) for a, _ in written])
-    stops = starts + np.concatenate([n for _, n in written])
-    kept = stops > starts
-    order = np.argsort(starts[kept], kind="stable")
-    starts, stops = starts[kept][order], stops[kept][order]
-    if not len(starts):
-        return True
-    if np.any(stops[:-1] > starts[1:]):
-        return False
-    for addresses, lengths in read:
-        first = addresses.astype(np.int64)
-        first, last = first[lengths > 0], (first + lengths)[lengths > 0]
-        before = np.searchsorted(starts, last, side="left") - 1  # the last written one that begins before the end
-        if np.any((before >= 0) & (stops[np.maximum(before, 0)] > first)):
-            return False
-    return True
+class Processors:
+    """Runs passes on the processors of this machine; :class:`device.Device` is the same for a CUDA device."""
+
+    chunk = 1 << 40  #: the most elements of a chunk, where a pass asks for more
+    block = BLOCK
+
+    @staticmethod
+    def run(
+        program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, table: Any,
+        pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int,
+    ) -> None:  # fmt: skip
+        from optcore.backends.fused.compiled import kernel
+
+        found = kernel(program, stage, dtypes, outputs, compute)
+        addresses = (pointers.ctypes.data, row_of.ctypes.data, rows.ctypes.data)
+        target = 0 if partials is None else partials.ctypes.data
+        pool.run(found, work, table, *addresses, target, threads=threads)
 
 
 @dataclass
@@ -60,7 +58,7 @@ class Batch:
     """Leaves of one program and one choice of dtypes.
 
     ``pointers`` maps the name of an array to the addresses of its leaves, ``targets`` those to be written;
-    ``row`` tells for each leaf its row of ``constants``.
+    ``row`` tells for each leaf its row of ``constants``; ``runner`` runs the passes where the leaves lie.
     """
 
     program: Program
@@ -75,6 +73,7 @@ class Batch:
     own: Mapping[str, Any]
     threads: int
     chunk: int = CHUNK
+    runner: Any = Processors
 
     def run(self) -> Generator[Any, Any, Mapping[int, Any]]:
         """Run all passes; yields the local values of each round of totals, and returns the scalars."""
@@ -87,12 +86,12 @@ class Batch:
         self.row_of = np.ascontiguousarray(row, np.int64)
         env = yield from program.scalars(constants, self.shared, self.own, compute, self._read)
         last = len(program.passes) - 1
-        self._pass(last, env, chunks(self.lengths, self.chunk)[0], None)
+        self._pass(last, env, chunks(self.lengths, min(self.chunk, self.runner.chunk))[0], None)
         return env
 
     def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
         """One reading pass: for each of its sums a vector over the leaves, in float64."""
-        table, first = chunks(self.lengths, BLOCK)
+        table, first = chunks(self.lengths, self.runner.block)
         partials = np.empty((len(table), len(one.reduce)))
         self._pass(self.program.passes.index(one), env, table, partials)
         found = []
@@ -109,16 +108,16 @@ class Batch:
             return
         inputs = tuple(self.dtypes[name] for name in one.inputs)
         outputs = tuple(self.dtypes[name] for name, _ in one.write)
-        found = kernel(self.program, stage, inputs, outputs, self.compute)
         columns = [self.pointers[name] for name in one.inputs] + [self.targets[name] for name, _ in one.write]
         pointers = np.column_stack(columns) if columns else np.empty((len(self.lengths), 0), np.uint64)
         pointers = np.ascontiguousarray(pointers, np.uint64)
         rows = np.empty((len(env[one.row[0]]) if one.row else 1, max(len(one.row), 1)), np.dtype(self.compute))
         for k, i in enumerate(one.row):
             rows[:, k] = env[i]
-        addresses = (pointers.ctypes.data, self.row_of.ctypes.data, rows.ctypes.data)
-        target = 0 if partials is None else partials.ctypes.data
-        pool.run(found, sum(self.lengths), table, *addresses, target, threads=self.threads)
+        self.runner.run(
+            self.program, stage, inputs, outputs, self.compute, table, pointers, self.row_of, rows, partials,
+            work=sum(self.lengths), threads=self.threads,
+        )  # fmt: skip
 
 
 def together(batches: Sequence[Batch]) -> list[Mapping[int, Any]]:

@@ -18,8 +18,9 @@ from optcore.backends.base import COMPUTE
 from optcore.backends.fused.compiled import counters
 from optcore.backends.fused.emitter import SIZES
 from optcore.backends.fused.graph import Unfusable, trace
+from optcore.backends.fused.memory import disjoint
 from optcore.backends.fused.program import program
-from optcore.backends.fused.table import Batch, disjoint, together
+from optcore.backends.fused.table import Batch, Processors, together
 from optcore.backends.torch import PLAIN, backend
 from optcore.rule import Rule
 
@@ -52,6 +53,7 @@ class Standing:
         self.names = tuple(names)  #: torch's name of each field; shared ones live elsewhere
         self.sources: list[Any] = []
         self.classes: list[tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str], int]] = []
+        self.runners: list[Any] = []  #: for each class the device that runs its passes, None for the processors
         seen: dict[Any, int] = {}
         self.of_leaf = np.empty(len(members), np.int64)
         where: dict[Any, int] = {}
@@ -60,9 +62,12 @@ class Standing:
                 where[m.source] = len(self.sources)
                 self.sources.append(m.source)
             shape, kinds, dtypes = self._described(m, param_state)
-            key = (shape if rule.kind == "leafwise" else len(shape), kinds, tuple(dtypes.items()), where[m.source])
+            runner = getattr((backend.address(m.p) or (0, None))[1], "runner", None)
+            seen_shape = shape if rule.kind == "leafwise" else len(shape)
+            key = (seen_shape, kinds, tuple(dtypes.items()), where[m.source], runner)
             if key not in seen:
                 seen[key] = len(self.classes)
+                self.runners.append(runner)
                 self.classes.append((shape, kinds, dtypes, where[m.source]))
             self.of_leaf[i] = seen[key]
         self.sizes = list(map(count, self.params))
@@ -176,9 +181,10 @@ class Standing:
             traced.append((program(found, fields), dtypes, found.graph.constants))
         groups: dict[Any, list[int]] = {}
         for k, (one, dtypes, _) in enumerate(traced):
-            groups.setdefault((id(one), tuple(dtypes.items())), []).append(k)
+            runner = self.runners[pairs[0, k]]
+            groups.setdefault((id(one), tuple(dtypes.items()), runner), []).append(k)
         batches = []
-        for members in groups.values():
+        for (_, _, runner), members in groups.items():
             one, dtypes, _ = traced[members[0]]
             constants = np.array([traced[k][2] for k in members], dtype=np.float64).reshape(len(members), -1)
             if len(groups) == 1:
@@ -192,7 +198,7 @@ class Standing:
             pointers = {name: table[name][leaves] for name in dtypes}
             batches.append(
                 Batch(one, COMPUTE[dtypes["p"]], dtypes, pointers, pointers, sizes, constants, row, shared, {},
-                      backend.threads())
+                      backend.threads(), runner=runner or Processors)
             )  # fmt: skip
         return batches
 
