@@ -1,4 +1,4 @@
-"""The command ``optcore``: demo, verify and rules."""
+"""The command ``optcore``: demo, verify, bench and rules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ __all__ = ["main"]
 COMMANDS = {
     "demo": "train one small classifier in every installed framework, and compare",
     "verify": "prove rules on the installed array libraries",
+    "bench": "time the rules against this machine's memory and the other libraries",
     "rules": "list every rule with its state, hyper-parameters and source",
 }
 
