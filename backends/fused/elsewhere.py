@@ -96,11 +96,13 @@ class Foreach:
             for group, new in zip(groups, made, strict=True):
                 common = common or [new[name][0] for name in self.shared]
                 for name in group.arrays.keys() - {"g"}:
+                    given = group.arrays[name]
                     if donate:
-                        torch._foreach_copy_(group.arrays[name], new[name])
-                        new[name] = group.arrays[name]
-                    elif name == "p" and group.arrays["p"][0].dtype is not group.compute:
-                        new["p"] = copied(new["p"], group.arrays["p"][0].dtype)
+                        if new[name] is not given:
+                            torch._foreach_copy_(given, new[name])
+                        new[name] = given
+                    elif new[name] is given or (name == "p" and given[0].dtype is not group.compute):
+                        new[name] = copied(new[name], given[0].dtype)
                 for k, i in enumerate(group.at):
                     own = [new[n][0 if n in self.shared else k] if n in new else None for n in group.fields]
                     results[i] = new["p"][k], own

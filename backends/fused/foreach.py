@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class Lists:
 
     def _binary(self, op: str, a: list[Any], b: list[Any], into: Sequence[bool]) -> list[Any]:
         first, second = into
-        if not _on_device(a) and op == "sub":
+        if op == "sub" and (not _on_device(a) or len(a) < len(b)):
             return _call("add", _call("neg", b, into=second), a, into=len(b) >= len(a))
         if not _on_device(a) and op == "div" and set(a) == {1.0}:
             return _call("reciprocal", b, into=second)
@@ -160,11 +161,13 @@ class Lists:
         return [a if a.shape == b.shape else a.expand(b.shape) for a, b in zip(self._each(x), like, strict=True)]
 
     def _result(self, name: str, i: int) -> list[Any]:
-        """What an array becomes: in memory that nothing else has, so that the given one may be written then."""
+        """What an array becomes: itself, or in memory that nothing else has, so that every given one may be written."""
         found = self.env[i]
         if name not in self.arrays:  # a shared field: one 0-d tensor, never written in place
             return self._tensors(found[:1])
         given = self.arrays[name]
+        if found is given:
+            return given
         whole = self._shaped(found, given)
         if i in self.fresh and all(map(operator.is_, whole, found)) and len(found) == len(given):
             self.fresh.discard(i)
@@ -184,7 +187,10 @@ def _call(op: str, a: list[Any], *others: list[Any], into: bool = False) -> list
         single = len(b) == 1 and (not _on_device(b) or (op in ONE_FOR_ALL and b[0].ndim == 0))
         given.append(b[0] if single else b * (size // len(b)))
     a = a * (size // len(a))
-    found = getattr(torch, f"_foreach_{op}{'_' * into}")(a, *given)
+    run = getattr(torch, f"_foreach_{op}{'_' * into}")
+    if op == "add" and torch.is_tensor(given[0]):  # without alpha torch takes a 0-d tensor for a number, and reads it
+        run = partial(run, alpha=1)
+    found = run(a, *given)
     return a if into else list(found)
 
 
@@ -218,7 +224,6 @@ def together(running: Sequence[Generator[Any, Any, dict[str, list[Any]]]]) -> li
         answers = []
         for parts in zip(*requests, strict=True):
             local = [x for values, _ in parts for x in values]
-            device = local[0].device
-            wide = torch.float64 if device.type in ("cpu", "cuda") else local[0].dtype
-            whole = torch.stack([x.to(device) for x in local]).to(wide)
+            whole = torch.stack([x.to(local[0].device) for x in local])
+            whole = whole.double() if whole.device.type in ("cpu", "cuda") else whole
             answers.append(torch.max(whole) if parts[0][1] else torch.sum(whole))
