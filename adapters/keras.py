@@ -186,9 +186,11 @@ class Optimizer(keras.optimizers.Optimizer):
         if keras.backend.backend() == "tensorflow":
             self._distribute(variables, slots, owned, grads, rate, count)
             return
-        new = self._advance(variables, slots, [v.value for v in [*variables, *owned]], grads, rate, count)
-        for v, x in zip([*variables, *owned], new, strict=True):
-            self.assign(v, x)
+        before = [v.value for v in [*variables, *owned]]
+        new = self._advance(variables, slots, before, grads, rate, count)
+        for v, x, old in zip([*variables, *owned], new, before, strict=True):
+            if x is not old:
+                self.assign(v, x)
 
     def _distribute(
         self, variables: list[Any], slots: list[Any], owned: list[Any], grads: list[Any], rate: Any, count: Any
@@ -226,12 +228,15 @@ class Optimizer(keras.optimizers.Optimizer):
                 for v, p in zip(variables, values[:n], strict=True)
             ]
             leaves = backend.cond(count == 0, lambda _: begun, leaves)
-        step = keras.ops.cast(count, keras.backend.floatx())  # of a schedule's precision
+        fuse = backend.name == "torch" and backend.unwatched()
+        if fuse:  # its numbers are at hand, and the variables are the memory that the pass writes to
+            count, rate = int(count), float(rate)
+        step = count if fuse else keras.ops.cast(count, keras.backend.floatx())  # of a schedule's precision
         state = OptimizerState(step, 0, shared, (count,) * n, tuple(leaves), (), ())
         grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values[:n], strict=True)]
         numbers = [{**self._of_leaf(v), "lr": rate} for v in variables]
         paths = [v.path for v in variables]
-        moved, after = advance_all(recipe, backend, values[:n], grads, paths, state, numbers)
+        moved, after = advance_all(recipe, backend, values[:n], grads, paths, state, numbers, fuse=fuse, donate=fuse)
         new = [m.p for m in moved]
         for mine, leaf in zip(slots, after.leaves, strict=True):
             new += [x for s, x in zip(mine, rule.unpack(leaf), strict=True) if s is not None]

@@ -9,7 +9,7 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
-from optcore.adapters.torch_pass import Member, Pass, Ready, allowed, names_of, paths_of, stand
+from optcore.adapters.torch_pass import Member, Pass, Ready, names_of, paths_of, stand
 from optcore.backends.base import missing
 from optcore.backends.drive import fits
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
@@ -97,7 +97,7 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            fuse = allowed(self)
+            fuse = not self.defaults.get("differentiable") and backend.unwatched()
             if not (fuse and self._ready is not None and self._ready.step()):
                 self._ready = None
                 passes = self._passes()  # every pass is checked before the first one moves

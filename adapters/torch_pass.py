@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optcore.adapters.torch_base import Optimizer
     from optcore.backends.fused.tensors import Standing
 
-__all__ = ["Member", "Pass", "Ready", "allowed", "names_of", "paths_of", "stand"]
+__all__ = ["Member", "Pass", "Ready", "names_of", "paths_of", "stand"]
 
 
 @dataclass
@@ -172,12 +172,3 @@ class Ready:
                 group.update({k: v if k == "betas" else float(v) for k, v in numbers[id(group)][2].items()})
                 group["updates"], group["micro"] = count, 0
         return True
-
-
-def allowed(optimizer: Optimizer) -> bool:
-    """Whether a step may write to memory behind torch's back: no graph is recorded, traced or watched."""
-    return (
-        not optimizer.defaults.get("differentiable")
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -104,6 +104,13 @@ class Backend:
         """
         del x
         return None
+
+    def unwatched(self) -> bool:
+        """Whether memory may be written now without the library's knowledge: nothing records or traces."""
+        return True
+
+    def written(self, arrays: Sequence[Any]) -> None:
+        """Tell the library that these arrays were written to without its knowledge."""
 
     def empty_like(self, x: Any) -> Any:
         """An array of the same shape, dtype and order, its values undefined."""

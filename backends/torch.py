@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any
 
 from optcore.backends.base import Backend, missing
@@ -24,6 +25,7 @@ class TorchBackend(Backend):
 
     name = package = extra = "torch"
     native_layout = "out_in"
+    devices = True
 
     def scalar(self, value: Any, like: Any) -> Any:
         return value.to(dtype=like.dtype, device=like.device)
@@ -33,18 +35,22 @@ class TorchBackend(Backend):
         return x if x.dtype is wanted else x.to(wanted)
 
     def address(self, x: Any) -> tuple[int, Any, bool] | None:
-        if type(x) not in PLAIN or x.device.type != "cpu" or x.layout is not torch.strided:
+        if type(x) not in PLAIN or x.layout is not torch.strided or x.is_conj() or x.is_neg():
             return None
-        if x.is_conj() or x.is_neg():
+        if x.is_cuda:
+            return _on_device(x)
+        if not x.is_cpu:
             return None
         if x.is_contiguous():
             return x.data_ptr(), "C", True
-        order = sorted(zip(x.stride(), x.shape, strict=True))
-        dense, spacing = True, 1
-        for stride, n in order:
-            dense = dense and (n == 1 or stride == spacing)
-            spacing *= n
-        return (x.data_ptr(), tuple(x.stride()), True) if dense else None
+        order = _dense(x)
+        return order and (x.data_ptr(), order, True)
+
+    def unwatched(self) -> bool:
+        return not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
+
+    def written(self, arrays: Sequence[Any]) -> None:
+        torch.autograd.graph.increment_version(tuple(arrays))
 
     def threads(self) -> int:
         return int(torch.get_num_threads())
@@ -80,6 +86,59 @@ class TorchBackend(Backend):
             return value.detach(), rebuild(list(grads))
 
         return run
+
+
+def _dense(x: Any) -> tuple[int, ...] | None:
+    """The strides of a tensor without gaps."""
+    dense, spacing = True, 1
+    for stride, n in sorted(zip(x.stride(), x.shape, strict=True)):
+        dense = dense and (n == 1 or stride == spacing)
+        spacing *= n
+    return tuple(x.stride()) if dense else None
+
+
+def _on_device(x: Any) -> tuple[int, Any, bool] | None:
+    """The place of a CUDA tensor, where its device can be launched on."""
+    from optcore.backends.fused.device import Order
+
+    order, runner = "C" if x.is_contiguous() else _dense(x), _device(x.device.index)
+    return None if order is None or runner is None else (x.data_ptr(), Order(order, runner), True)
+
+
+@lru_cache
+def _device(index: int) -> Any:
+    from optcore.backends.fused.device import Device
+
+    return Device.at(lambda: Memory(index))
+
+
+class Memory:
+    """torch's memory and current stream on one CUDA device, as :class:`optcore.backends.fused.device.Memory` has it."""
+
+    def __init__(self, index: int) -> None:
+        self.device = torch.device("cuda", index)
+
+    @property
+    def capability(self) -> int:
+        major, minor = torch.cuda.get_device_capability(self.device)
+        return 10 * major + minor
+
+    def current(self) -> AbstractContextManager[Any]:
+        return torch.cuda.device(self.device)  # type: ignore[no-any-return]
+
+    def stream(self) -> int:
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
+
+    def upload(self, values: Any) -> tuple[int, Any]:
+        made = torch.from_numpy(values).to(self.device, non_blocking=True)  # staged before it returns
+        return made.data_ptr(), made
+
+    def empty(self, numbers: int) -> tuple[int, Any]:
+        made = torch.empty(numbers, dtype=torch.float64, device=self.device)
+        return made.data_ptr(), made
+
+    def download(self, owner: Any) -> Any:
+        return owner.cpu().numpy()
 
 
 backend = TorchBackend(xp)

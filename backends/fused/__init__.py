@@ -177,6 +177,8 @@ class Fused:
             made.append(arrays)
         with np.errstate(all="ignore"):
             scalars = together(batches)
+        if donate:
+            backend.written([x for arrays in made for mine in arrays for x in mine.values()])
         results: dict[int, tuple[Any, list[Any]]] = {}
         new_shared: list[Any] = []
         for group, arrays, env in zip(self.groups.values(), made, scalars, strict=True):
