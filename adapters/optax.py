@@ -47,6 +47,11 @@ class State(NamedTuple):
 def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
     """The optax transformation of a native plan."""
     recipe, rule = plan.recipe, plan.recipe.rule
+    if recipe.rounding != "nearest":
+        raise ValueError(
+            "optcore.adapters.optax: rounding='stochastic' is lost, since optax adds the updates itself and rounds to "
+            "nearest; use optcore.backends.Optimizer, which returns the parameters"
+        )
     names = [plan.state.get(f.name, f.name) for f in rule.fields]
     local = [i for i, f in enumerate(rule.fields) if not f.shared]
     common = [i for i, f in enumerate(rule.fields) if f.shared]

@@ -99,6 +99,7 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
             or recipe.accumulate > 1
             or recipe.average is not None
             or recipe.on_nonfinite != "propagate"
+            or recipe.rounding != "nearest"
         ):
             return None
         members = []

@@ -122,6 +122,18 @@ class Backend:
 
         return available()
 
+    def lanes(self, x: Any) -> Any:
+        """Whole numbers as integers in which products of 32-bit numbers keep their low 32 bits."""
+        return self.xp.astype(x, self.xp.int64)
+
+    def index(self, size: int, like: Any) -> Any:
+        """The numbers 0, 1, ... on the device of an array."""
+        return self.xp.arange(size, dtype=self.xp.int64, device=like.device)
+
+    def power_of_two(self, x: Any) -> Any:
+        """The largest power of two that is no larger than the size of a float32 number; 0 for 0 and subnormals."""
+        raise NotImplementedError(f"optcore.backends: {self.package} has no way to read the bits of a number")
+
     def copy(self, x: Any) -> Any:
         """An array of its own with the same values."""
         return self.xp.asarray(x, copy=True)

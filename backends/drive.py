@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from optcore import leaf as template
 from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
+from optcore.backends.rounding import stochastic
 from optcore.effects import Due, Max
 from optcore.hyper import Hyper
 from optcore.rule import Law, Rule
@@ -28,6 +29,7 @@ class Leaf:
     state: Any
     t: Any
     values: Mapping[str, Any]
+    chance: tuple[Any, Any] | None = None  #: the keys of stochastic rounding, None to round to nearest
 
 
 class Moved(NamedTuple):
@@ -185,7 +187,8 @@ def eager(rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence
         if dtype.startswith("complex"):
             moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
         else:
-            moved = Moved(backend.whole(backend.cast(p, dtype)), step)
+            p = backend.cast(p, dtype) if leaf.chance is None else stochastic(backend, p, dtype, leaf.chance)
+            moved = Moved(backend.whole(p), step)
         arrays = [x if x is None else backend.whole(x) for x in _outward(backend, rule.unpack(state), leaf.p, dtype)]
         _check_shapes(rule, leaf, moved.p, arrays)
         done.append((moved, arrays))

@@ -29,6 +29,17 @@ class JaxBackend(Backend):
     def widen(self) -> None:
         jax.config.update("jax_enable_x64", True)
 
+    def lanes(self, x: Any) -> Any:
+        return jnp.asarray(x).astype(jnp.uint32)
+
+    def index(self, size: int, like: Any) -> Any:
+        del like  # placed by the compiler, with what it meets
+        return jnp.arange(size, dtype=jnp.uint32)
+
+    def power_of_two(self, x: Any) -> Any:
+        bits = jax.lax.bitcast_convert_type(x, jnp.int32) & 0x7F800000
+        return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
     def array(self, values: Any, dtype: str) -> Any:
         return jnp.asarray(values, dtype=getattr(jnp, dtype))
 

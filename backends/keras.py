@@ -56,6 +56,19 @@ class KerasBackend(Backend):
     def copy(self, x: Any) -> Any:
         return ops.copy(x)
 
+    def lanes(self, x: Any) -> Any:
+        return ops.cast(x, "int64")
+
+    def index(self, size: int, like: Any) -> Any:
+        del like
+        return ops.arange(size, dtype="int64")
+
+    def power_of_two(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        bits = tf.bitwise.bitwise_and(tf.bitcast(x, tf.int32), 0x7F800000)
+        return tf.bitcast(bits, tf.float32)
+
     def array(self, values: Any, dtype: str) -> Any:
         return ops.convert_to_tensor(values, dtype=dtype)
 

@@ -40,6 +40,9 @@ class NumpyBackend(Backend):
         data, read_only = x.__array_interface__["data"]
         return data, "C" if flags.c_contiguous else "F", not read_only
 
+    def power_of_two(self, x: Any) -> Any:
+        return (np.asarray(x).view(np.int32) & np.int32(0x7F800000)).view(np.float32)
+
     def array(self, values: Any, dtype: str) -> Any:
         return self.cast(np.asarray(values), dtype)
 

@@ -10,6 +10,7 @@ import optree
 from optcore import leaf as template
 from optcore.backends.base import Backend
 from optcore.backends.drive import Leaf, Moved, advance, check, fits, laid_out, numbers, start
+from optcore.backends.rounding import SPACING, keys
 from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
 from optcore.rule import Rule
@@ -167,7 +168,10 @@ def _step(
     for i in run:
         mine = {**values, **overrides[i]} if overrides else values
         mine = _of_leaf(recipe, mine, paths[i], backend)
-        jobs.append(Leaf(params[i], grads[i], state.leaves[i], state.counts[i] + 1, mine))
+        leaf = Leaf(params[i], grads[i], state.leaves[i], state.counts[i] + 1, mine)
+        if recipe.rounding == "stochastic" and backend.dtype(leaf.p) in SPACING:
+            leaf.chance = keys(backend, recipe.seed, paths[i], leaf.t)
+        jobs.append(leaf)
     param_state = recipe.state_dtype == "param"
     done, shared = advance(rule, backend, jobs, state.shared, param_state=param_state, **how)
     moved, counts, leaves = [Moved(p, None) for p in params], list(state.counts), list(state.leaves)

@@ -21,6 +21,11 @@ class StrictBackend(Backend):
     def scalar(self, value: Any, like: Any) -> Any:
         return xp.asarray(value, dtype=like.dtype, device=like.device)
 
+    def power_of_two(self, x: Any) -> Any:
+        from optcore.backends.numpy import backend as on_numpy
+
+        return self.xp.asarray(on_numpy.power_of_two(self.numpy(x)), device=x.device)
+
     def numpy(self, x: Any) -> Any:
         from optcore.backends.numpy import np
 

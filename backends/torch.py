@@ -65,6 +65,9 @@ class TorchBackend(Backend):
         del dtype  # a pair of float64 is a complex128
         return torch.view_as_complex(x.contiguous())
 
+    def power_of_two(self, x: Any) -> Any:
+        return (x.view(torch.int32) & 0x7F800000).view(torch.float32)
+
     def array(self, values: Any, dtype: str) -> Any:
         return torch.tensor(values, dtype=getattr(torch, dtype))
 

@@ -46,6 +46,11 @@ class Recipe:
     state_dtype
         ``"compute"`` keeps the state of float16 and bfloat16 leaves in float32; ``"param"`` in the
         leaf's dtype.
+    rounding
+        How the new parameter of a float16 or bfloat16 leaf is rounded: to ``"nearest"``, where steps below half its
+        spacing are lost, or ``"stochastic"``, up or down by chance so that it moves by the step on average.
+    seed
+        Of that chance, with the leaf's path, its count of updates and the element's index: the same everywhere.
     **hyper
         Hyper-parameters of the rule, with ``lr``, ``weight_decay`` and ``decay`` (where it enters).
 
@@ -63,6 +68,8 @@ class Recipe:
     average: float | None = None
     on_nonfinite: Literal["propagate", "skip"] = "propagate"
     state_dtype: Literal["compute", "param"] = "compute"
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+    seed: int = 0
 
     def __init__(
         self,
@@ -75,6 +82,8 @@ class Recipe:
         average: float | None = None,
         on_nonfinite: Literal["propagate", "skip"] = "propagate",
         state_dtype: Literal["compute", "param"] = "compute",
+        rounding: Literal["nearest", "stochastic"] = "nearest",
+        seed: int = 0,
         **hyper: Any,
     ) -> None:
         if isinstance(rule, str):
@@ -102,6 +111,10 @@ class Recipe:
         put("average", average)
         put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
         put("state_dtype", _choice("state_dtype", state_dtype, ("compute", "param")))
+        put("rounding", _choice("rounding", rounding, ("nearest", "stochastic")))
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"Recipe: seed={seed!r} is no seed; give a whole number from 0 to 2^32 - 1")
+        put("seed", seed)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -165,7 +178,7 @@ class Recipe:
         return f"Recipe({self.rule!r}{options})"
 
 
-OPTIONS = ("no_decay", "layout", "accumulate", "average", "on_nonfinite", "state_dtype")
+OPTIONS = ("no_decay", "layout", "accumulate", "average", "on_nonfinite", "state_dtype", "rounding", "seed")
 
 
 def _regex(name: str, pattern: str) -> str:

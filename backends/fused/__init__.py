@@ -79,8 +79,8 @@ class Fused:
         if place is None or (COMPUTE[dtype] != dtype and not dtype.endswith("float16")) or not is_host(leaf.t):
             return False
         runner = getattr(place[1], "runner", None)
-        if runner is None and not usable():
-            return False
+        if (runner is None and not usable()) or (leaf.chance and (runner or place[1] != "C")):
+            return False  # rounding by chance counts elements in their order
         compute, shape = COMPUTE[dtype], tuple(leaf.p.shape)
         pointers, dtypes, kinds, own = [place[0]], {"p": dtype}, [], {}
         state = rule.unpack(leaf.state)
@@ -120,7 +120,7 @@ class Fused:
         except (Unfusable, TypeError):
             return False
         self.rounds = self.rounds or bool(found[0].rounds)
-        key = (id(found[1]), tuple(dtypes.items()), runner)
+        key = (id(found[1]), tuple(dtypes.items()), runner, leaf.chance is None)
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = _Group(found[1], compute, dtypes, runner=runner)
@@ -147,6 +147,11 @@ class Fused:
                 (read if name == "g" else written).append((column, lengths * SIZES[dtype]))
         return disjoint(written, read)
 
+    def _chances(self, group: _Group) -> Any:
+        """The keys of stochastic rounding, None where a group rounds to nearest."""
+        every = [self.leaves[i].chance for i in group.at]
+        return None if every[0] is None else np.array(every, dtype=np.uint64)
+
     def run(self, threads: int, chunk: int = 1 << 16) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
         """Run what was taken: for each position the new parameter and the state's arrays, and the shared fields."""
         from optcore.backends.fused.table import Batch, Processors, together
@@ -172,7 +177,8 @@ class Fused:
             constants = np.asarray(list(group.constants), dtype=np.float64).reshape(len(group.constants), -1)
             batches.append(
                 Batch(group.program, group.compute, group.dtypes, columns, targets, tuple(group.lengths), constants,
-                      np.asarray(group.row, dtype=np.int64), shared, own, threads, chunk, group.runner or Processors)
+                      np.asarray(group.row, dtype=np.int64), shared, own, threads, chunk, group.runner or Processors,
+                      self._chances(group))
             )  # fmt: skip
             made.append(arrays)
         with np.errstate(all="ignore"):

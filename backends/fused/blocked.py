@@ -30,7 +30,7 @@ class Blocked:
     def _fits(self, leaf: Any) -> bool:
         """Whether a large leaf lies in one piece and its law asks for nothing but its own elements."""
         rule = self.rule
-        if rule.kind != "elementwise" or leaf.p.size < 2 * BLOCK or not is_host(leaf.t):
+        if rule.kind != "elementwise" or leaf.p.size < 2 * BLOCK or leaf.chance or not is_host(leaf.t):
             return False
         arrays = [leaf.p, leaf.g, *rule.unpack(leaf.state)]
         places = [self.backend.address(x) for x in arrays]

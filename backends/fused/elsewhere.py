@@ -45,6 +45,8 @@ class Foreach:
 
     def add(self, i: int) -> bool:
         """Take leaf i, if its law can be run element by element and its tensors lie side by side on one device."""
+        if self.leaves[i].chance:
+            return False  # rounding by chance is eager where there is no loop
         rule, leaf = self.rule, self.leaves[i]
         p, dtype = leaf.p, backend.dtype(leaf.p)
         if dtype.startswith("complex") or not is_host(leaf.t):

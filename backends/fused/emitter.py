@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from optcore.backends.fused.elementary import ELEMENTARY, emit
+from optcore.backends.rounding import FLOOR, SPACING
 
 __all__ = ["SIZES", "TYPES", "WIDTH", "Emitter", "hexadecimal"]
 
@@ -205,6 +206,44 @@ class Emitter:
             value = self._to_bfloat16(value)
         where = self.emit(f"getelementptr {kind}, ptr {pointer}, i64 {at}")
         self.lines.append(f"  store {self.type(kind)} {value}, ptr {where}, align {SIZES[dtype]}")
+
+    def by_chance(self, value: str, at: str, keys: tuple[str, str], dtype: str) -> str:
+        """Float32 numbers moved to one of their neighbours in a narrower dtype; see optcore.backends.rounding."""
+        whole, real = "i32", "float"
+        number = self.emit(f"trunc i64 {at} to i32")
+        if self.width > 1:
+            lanes = "<" + ", ".join(f"i32 {k}" for k in range(self.width)) + ">"
+            number = self._two("add", whole, self._spread("i32", number), lanes)
+            keys = (self._spread("i32", keys[0]), self._spread("i32", keys[1]))
+        noise = self._mix(self._two("xor", whole, number, keys[0]))
+        noise = self._mix(self._two("add", whole, noise, keys[1]))
+        noise = self._two("lshr", whole, noise, self.splat(whole, "8"))
+        u = self.emit(f"uitofp {self.type(whole)} {noise} to {self.real}")
+        u = self._two("fmul", real, u, self.number(2.0**-24))
+        bits = self.emit(f"bitcast {self.real} {value} to {self.type(whole)}")
+        power = self._two("and", whole, bits, self.splat(whole, str(0x7F800000)))
+        power = self.emit(f"bitcast {self.type(whole)} {power} to {self.real}")
+        floor = self.number(FLOOR[dtype])
+        above = self.emit(f"fcmp oge {self.real} {power}, {floor}")
+        spacing = self._two("fmul", real, self.select(above, power, floor, real), self.number(SPACING[dtype]))
+        scaled = self._two("fdiv", real, value, spacing)
+        down = self.intrinsic("floor", real, scaled)
+        up = self.emit(f"fcmp olt {self.real} {u}, {self._two('fsub', real, scaled, down)}")
+        down = self._two("fadd", real, down, self.select(up, self.number(1.0), self.number(0.0), real))
+        moved = self._two("fmul", real, down, spacing)
+        finite = self.emit(f"fcmp olt {self.real} {self.intrinsic('fabs', real, value)}, {self.number(math.inf)}")
+        return self.select(finite, moved, value, real)
+
+    def _mix(self, x: str) -> str:
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32), (16, 0)):
+            x = self._two("xor", "i32", x, self._two("lshr", "i32", x, self.splat("i32", str(shift))))
+            x = self._two("mul", "i32", x, self.splat("i32", str(factor))) if factor else x
+        return x
+
+    def _spread(self, kind: str, x: str) -> str:
+        of = self.type(kind)
+        one = self.emit(f"insertelement {of} poison, {kind} {x}, i64 0")
+        return self.emit(f"shufflevector {of} {one}, {of} poison, <{self.width} x i32> zeroinitializer")
 
     def _to_bfloat16(self, value: str) -> str:
         of = self.type("i32")

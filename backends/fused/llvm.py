@@ -19,14 +19,16 @@ __all__ = ["COUNTERS", "text"]
 def text(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str) -> str:
     """The LLVM text of one pass.
 
-    ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``. The function is
+    ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``, as "bfloat16" or "bfloat16:stochastic";
+    the two keys of that are the last columns of ``pointers``. The function is
     ``run(next, n, chunks, pointers, row_of, rows, partials)``: threads draw chunks (leaf, start, stop, block)
     from the counter ``next`` until n are done. ``pointers`` has for each leaf its inputs, then its outputs.
     """
     kind, width = TYPES[compute], WIDTH[compute]
     declared: set[str] = set()
     lines: list[str] = []
-    columns = len(one.inputs) + len(one.write)
+    chance = len(one.inputs) + len(one.write)
+    columns = chance + 2 * any(":" in dtype for dtype in outputs)
     lines += [
         "define void @run(ptr %next, i64 %n, ptr %chunks, ptr %pointers, ptr %row_of, ptr %rows, ptr %partials) {",
         "entry:",
@@ -46,6 +48,8 @@ def text(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[s
     lines.append(f"  %table = getelementptr [{columns} x ptr], ptr %pointers, i64 %leaf")
     for k in range(columns):
         lines += [f"  %a{k}.at = getelementptr ptr, ptr %table, i64 {k}", f"  %a{k} = load ptr, ptr %a{k}.at"]
+    for k in range(chance, columns):
+        lines += [f"  %a{k}.wide = ptrtoint ptr %a{k} to i64", f"  %key{k - chance} = trunc i64 %a{k}.wide to i32"]
     lines += ["  %row.at = getelementptr i64, ptr %row_of, i64 %leaf", "  %row = load i64, ptr %row.at"]
     lines.append(f"  %line = getelementptr [{max(len(one.row), 1)} x {kind}], ptr %rows, i64 %row")
     for k in range(len(one.row)):
@@ -113,7 +117,11 @@ def _loop(
         else:
             lines.append(f"  %{label}.t{k} = {_maximum(e, double, f'%{label}.s{k}', value)}")
     for k, (_, x) in enumerate(one.write):
-        e.store(names[x], f"%a{len(one.inputs) + k}", f"%{label}.i", outputs[k])
+        dtype, _, by_chance = outputs[k].partition(":")
+        value = names[x]
+        if by_chance:
+            value = e.by_chance(value, f"%{label}.i", ("%key0", "%key1"), dtype)
+        e.store(value, f"%a{len(one.inputs) + k}", f"%{label}.i", dtype)
     lines += [
         f"  %{label}.next = add i64 %{label}.i, {width}",
         f"  %{label}.more = icmp slt i64 %{label}.next, {last}",

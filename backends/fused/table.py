@@ -74,6 +74,7 @@ class Batch:
     threads: int
     chunk: int = CHUNK
     runner: Any = Processors
+    chance: Any = None  #: two keys for each leaf, where new parameters are rounded by chance
 
     def run(self) -> Generator[Any, Any, Mapping[int, Any]]:
         """Run all passes; yields the local values of each round of totals, and returns the scalars."""
@@ -109,6 +110,9 @@ class Batch:
         inputs = tuple(self.dtypes[name] for name in one.inputs)
         outputs = tuple(self.dtypes[name] for name, _ in one.write)
         columns = [self.pointers[name] for name in one.inputs] + [self.targets[name] for name, _ in one.write]
+        if self.chance is not None and one.write:
+            outputs = tuple(f"{d}:stochastic" if n == "p" else d for d, (n, _) in zip(outputs, one.write, strict=True))
+            columns += list(self.chance.T)
         pointers = np.column_stack(columns) if columns else np.empty((len(self.lengths), 0), np.uint64)
         pointers = np.ascontiguousarray(pointers, np.uint64)
         rows = np.empty((len(env[one.row[0]]) if one.row else 1, max(len(one.row), 1)), np.dtype(self.compute))

@@ -1,0 +1,58 @@
+"""Stochastic rounding of new parameters: the same bits on every backend, in one pass or eagerly.
+
+A parameter of float16 or bfloat16 rounded to nearest does not move at all while steps stay below half its spacing.
+Rounded up with the probability of the part that is cut off, it moves by the step on average.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from optcore.backends.base import Backend
+from optcore.scalars import is_host
+
+__all__ = ["FLOOR", "SPACING", "keys", "mix", "stochastic"]
+
+MASK = 0xFFFFFFFF
+SPACING = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+"""The distance of neighbours above 1."""
+FLOOR = {"bfloat16": 2.0**-100, "float16": 2.0**-14}
+"""Below this, neighbours are taken to be as far apart as there: its spacing is a number that no backend flushes."""
+
+
+def mix(x: Any) -> Any:
+    """A bijection of 32-bit numbers in which every bit depends on all others: Wellons' lowbias32."""
+    x = (x ^ (x >> 16)) & MASK
+    x = (x * 0x7FEB352D) & MASK
+    x = (x ^ (x >> 15)) & MASK
+    x = (x * 0x846CA68B) & MASK
+    return (x ^ (x >> 16)) & MASK
+
+
+def keys(backend: Backend, seed: int, path: str, t: Any) -> tuple[Any, Any]:
+    """Two 32-bit numbers for one leaf at its t-th update, on the host where t is."""
+    name = mix(mix(seed & MASK) ^ zlib.crc32(path.encode()))
+    t = t if is_host(t) else backend.lanes(t)
+    first = mix(name ^ (t & MASK))
+    return first, mix(first ^ 0x9E3779B9)
+
+
+def stochastic(backend: Backend, x: Any, dtype: str, key: tuple[Any, Any]) -> Any:
+    """A float32 array rounded to one of its two neighbours in a narrower dtype, unbiased.
+
+    Each element's random number depends on its index in the array and the key alone.
+    """
+    xp = backend.xp
+    size = 1
+    for n in x.shape:
+        size *= n
+    index = backend.lanes(backend.index(size, x))
+    noise = mix((mix(index ^ key[0]) + key[1]) & MASK) >> 8
+    u = xp.reshape(backend.cast(noise, "float32"), tuple(x.shape)) * 2.0**-24
+    spacing = xp.maximum(backend.power_of_two(x), FLOOR[dtype]) * SPACING[dtype]
+    whole = x / spacing  # exact, since the spacing is a power of two
+    down = xp.floor(whole)
+    one = xp.ones_like(x)
+    moved = (down + xp.where(u < whole - down, one, one * 0.0)) * spacing
+    return backend.cast(xp.where(xp.isfinite(x), moved, x), dtype)
