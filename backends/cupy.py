@@ -65,7 +65,8 @@ class Memory:
         return int(self.device.compute_capability)
 
     def current(self) -> AbstractContextManager[Any]:
-        return cupy.cuda.Device(self.device.id)  # type: ignore[no-any-return]
+        device: AbstractContextManager[Any] = cupy.cuda.Device(self.device.id)
+        return device
 
     def stream(self) -> int:
         return int(cupy.cuda.get_current_stream().ptr)

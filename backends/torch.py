@@ -44,7 +44,7 @@ class TorchBackend(Backend):
         if x.is_contiguous():
             return x.data_ptr(), "C", True
         order = _dense(x)
-        return order and (x.data_ptr(), order, True)
+        return None if order is None else (x.data_ptr(), order, True)
 
     def unwatched(self) -> bool:
         return not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
@@ -127,7 +127,7 @@ class Memory:
         return 10 * major + minor
 
     def current(self) -> AbstractContextManager[Any]:
-        return torch.cuda.device(self.device)  # type: ignore[no-any-return]
+        return torch.cuda.device(self.device)
 
     def stream(self) -> int:
         return int(torch.cuda.current_stream(self.device).cuda_stream)

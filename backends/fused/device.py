@@ -1,0 +1,157 @@
+"""Passes on a CUDA device: a library gives memory and its current stream, the driver launches.
+
+The driver is called directly, so that CuPy arrays and torch tensors take one way and neither's own compiler is
+needed. A kernel is launched on the library's current stream behind the copies of its tables, and memory goes
+back to the library's stream-ordered pool: nothing here waits for the device but the reading of sums.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from optcore.backends.fused import nvrtc
+from optcore.backends.fused.cuda import THREADS, text
+from optcore.backends.fused.program import Program
+
+__all__ = ["Device", "Memory", "Order", "driver"]
+
+
+class Memory(Protocol):
+    """What an array library must give for one of its devices; ``upload`` and ``empty`` return (address, owner)."""
+
+    @property
+    def capability(self) -> int: ...
+    def current(self) -> AbstractContextManager[Any]: ...
+    def stream(self) -> int: ...
+    def upload(self, values: Any) -> tuple[int, Any]: ...
+    def empty(self, numbers: int) -> tuple[int, Any]: ...
+    def download(self, owner: Any) -> Any: ...
+
+
+class Order(NamedTuple):
+    """The order of an array's elements, and the device that can run passes over it."""
+
+    order: Any
+    runner: Device
+
+
+@lru_cache(maxsize=1)
+def driver() -> Any:
+    """The CUDA driver; None where there is none."""
+    try:
+        found = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    return prototyped(found)
+
+
+def prototyped(found: Any) -> Any:
+    """A library with the driver's functions, their arguments as cuda.h has them."""
+    pointer, unsigned = ctypes.c_void_p, ctypes.c_uint
+    found.cuModuleLoadData.argtypes = (pointer, ctypes.c_char_p)
+    found.cuModuleGetFunction.argtypes = (pointer, pointer, ctypes.c_char_p)
+    found.cuLaunchKernel.argtypes = (pointer, *[unsigned] * 7, pointer, pointer, pointer)
+    found.cuDriverGetVersion.argtypes = (pointer,)
+    found.cuGetErrorName.argtypes = (ctypes.c_int, pointer)
+    return found
+
+
+def call(name: str, *args: Any) -> None:
+    """Call a function of the driver; RuntimeError with its own name for what went wrong."""
+    code = getattr(driver(), name)(*args)
+    if code:
+        words = ctypes.c_char_p()
+        driver().cuGetErrorName(code, ctypes.byref(words))
+        raise RuntimeError(f"optcore: {name} says {(words.value or b'?').decode()} ({code})")
+
+
+class Device:
+    """Runs passes where one library's arrays on one CUDA device lie."""
+
+    chunk = block = 1 << 12  #: elements of a thread block: fewer than a processor's, since many run at once
+    LARGEST = 1 << 30  #: blocks of a launch
+    CAPACITY = 64  #: chunk tables that are kept
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.kernels: dict[Any, Any] = {}
+        self.tables: OrderedDict[tuple[int, int], tuple[Any, int, Any]] = OrderedDict()
+        self.lock = threading.RLock()
+
+    @classmethod
+    def at(cls, memory: Callable[[], Memory]) -> Device | None:
+        """The device of this memory; None where it cannot be launched on, and eager execution is left."""
+        if driver() is None or nvrtc.library() is None:
+            return None
+        newest = ctypes.c_int()
+        call("cuDriverGetVersion", ctypes.byref(newest))
+        if newest.value // 1000 < nvrtc.major():  # a driver runs nothing that a newer CUDA has compiled
+            return None
+        found = memory()
+        return cls(found) if min(nvrtc.architectures()) <= found.capability else None
+
+    def run(
+        self, program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, table: Any,
+        pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int,
+    ) -> None:  # fmt: skip
+        """Run one pass; what it sums is in ``partials`` afterwards."""
+        del work, threads  # the device shares out the work
+        with self.memory.current(), self.lock:
+            chunks = self._kept(table)
+            start, held = self._together(pointers, row_of, rows)
+            target, sums = (0, None) if partials is None else self.memory.empty(partials.size)
+            kernel = self._kernel(program, stage, dtypes, outputs, compute)
+            self._launch(kernel, len(table), chunks, *start, target)
+            if partials is not None:
+                partials[...] = self.memory.download(sums).reshape(partials.shape)
+            del held
+
+    def _together(self, *arrays: Any) -> tuple[list[int], Any]:
+        """Where each array lies on the device, all brought there by one copy."""
+        offsets, size = [], 0
+        for x in arrays:
+            offsets.append(size)
+            size += -(-x.nbytes // 16) * 16
+        packed = np.empty(max(size, 16), np.uint8)
+        for at, x in zip(offsets, arrays, strict=True):
+            packed[at : at + x.nbytes] = x.reshape(-1).view(np.uint8)
+        address, owner = self.memory.upload(packed)
+        return [address + at for at in offsets], owner
+
+    def _kept(self, table: Any) -> int:
+        """A chunk table on the device, kept for each stream: another one would not wait for its copy."""
+        key = id(table), self.memory.stream()
+        found = self.tables.get(key)
+        if found is None:
+            found = self.tables[key] = (table, *self.memory.upload(table.reshape(-1).view(np.uint8)))
+            if len(self.tables) > self.CAPACITY:
+                self.tables.popitem(last=False)
+        self.tables.move_to_end(key)
+        return found[1]
+
+    def _kernel(
+        self, program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str
+    ) -> Any:
+        key = (program.key, stage, dtypes, outputs, compute)
+        found = self.kernels.get(key)
+        if found is None:
+            source = text(program, program.passes[stage], dtypes, outputs, compute)
+            image, module, found = nvrtc.compiled(source, self.memory.capability), ctypes.c_void_p(), ctypes.c_void_p()
+            call("cuModuleLoadData", ctypes.byref(module), image)
+            call("cuModuleGetFunction", ctypes.byref(found), module, b"run")
+            self.kernels[key] = found
+        return found
+
+    def _launch(self, kernel: Any, n: int, *addresses: int) -> None:
+        values = [ctypes.c_longlong(n), *(ctypes.c_void_p(a) for a in addresses)]
+        packed = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
+        blocks = min(n, self.LARGEST)
+        call("cuLaunchKernel", kernel, blocks, 1, 1, THREADS, 1, 1, 0, self.memory.stream(), packed, None)

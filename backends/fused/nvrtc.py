@@ -1,0 +1,92 @@
+"""CUDA C++ compiled by NVRTC, which needs no device; found where torch, CuPy or pip have put it."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import os
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["OPTIONS", "architectures", "compiled", "library", "major"]
+
+OPTIONS = ("--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17")
+"""Every operation rounds once and to nearest, as the LLVM printer's do."""
+NAMES = ("libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so.11.2")
+"""The older of two that are there: a driver runs what was compiled for an older CUDA, not the reverse."""
+
+
+def _places() -> list[str]:
+    """Where NVRTC may lie: on the linker's path, in wheels of NVIDIA, in a CUDA toolkit."""
+    spec = importlib.util.find_spec("nvidia")
+    wheels = list(spec.submodule_search_locations or ()) if spec else []
+    toolkits = [os.environ[name] for name in ("CUDA_PATH", "CUDA_HOME") if name in os.environ] + ["/usr/local/cuda"]
+    folders = [f for root in wheels for f in sorted(glob.glob(f"{root}/*/lib"))] + [f"{t}/lib64" for t in toolkits]
+    return [*NAMES, *(f"{folder}/{name}" for name in NAMES for folder in folders)]
+
+
+@lru_cache(maxsize=1)
+def library() -> Any:
+    """NVRTC, the one that this process has loaded where it has; None where there is none."""
+    for name, mode in [*((n, ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0)) for n in NAMES),
+                       *((n, ctypes.DEFAULT_MODE) for n in _places())]:  # fmt: skip
+        try:
+            return ctypes.CDLL(name, mode)
+        except OSError:
+            continue
+    return None
+
+
+def _check(nvrtc: Any, code: int, log: str = "") -> None:
+    if code:
+        nvrtc.nvrtcGetErrorString.restype = ctypes.c_char_p
+        raise RuntimeError(f"optcore: NVRTC says {nvrtc.nvrtcGetErrorString(code).decode()}; {log}")
+
+
+def major() -> int:
+    """The version of CUDA that the NVRTC found belongs to."""
+    first, second = ctypes.c_int(), ctypes.c_int()
+    _check(library(), library().nvrtcVersion(ctypes.byref(first), ctypes.byref(second)))
+    return first.value
+
+
+def architectures() -> list[int]:
+    """What the NVRTC found can compile for, as 90 for compute capability 9.0."""
+    nvrtc, n = library(), ctypes.c_int()
+    _check(nvrtc, nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(n)))
+    found = (ctypes.c_int * n.value)()
+    _check(nvrtc, nvrtc.nvrtcGetSupportedArchs(found))
+    return list(found)
+
+
+def _text(nvrtc: Any, program: Any, what: str) -> bytes:
+    size = ctypes.c_size_t()
+    _check(nvrtc, getattr(nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+    held = ctypes.create_string_buffer(size.value)
+    _check(nvrtc, getattr(nvrtc, f"nvrtcGet{what}")(program, held))
+    return held.raw
+
+
+def compiled(source: str, capability: int) -> bytes:
+    """The machine code of a source for this compute capability, or PTX where this NVRTC is older than the device.
+
+    Raises RuntimeError with NVRTC's own words where it does not compile, ImportError where there is no NVRTC.
+    """
+    nvrtc = library()
+    if nvrtc is None:
+        raise ImportError("optcore needs NVRTC here, which is not installed: pip install nvidia-cuda-nvrtc-cu12")
+    known = [a for a in architectures() if a <= capability]
+    if not known:
+        raise RuntimeError(f"optcore: this NVRTC does not know compute capability {capability / 10}; install an older")
+    exact = max(known) == capability
+    options = [*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{max(known)}"]
+    program = ctypes.c_void_p()
+    _check(nvrtc, nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"optcore.cu", 0, None, None))
+    try:
+        given = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+        code = nvrtc.nvrtcCompileProgram(program, len(options), given)
+        _check(nvrtc, code, _text(nvrtc, program, "ProgramLog").rstrip(b"\0").decode() if code else "")
+        return _text(nvrtc, program, "CUBIN" if exact else "PTX")
+    finally:
+        nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
