@@ -156,18 +156,28 @@ def advance(
     ready = None
     if fuse or backend.fuses:
         ready = fused.prepare(rule, backend, leaves, shared, donate=donate, param_state=param_state)
+    parts = (fuse or backend.fuses) and fused.usable()
     if ready is None:
-        return eager(rule, backend, leaves, shared)
+        return eager(rule, backend, leaves, shared, parts=parts)
     rest = [i for i in range(len(leaves)) if i not in ready.taken]
-    others, common = eager(rule, backend, [leaves[i] for i in rest], shared) if rest else ([], list(shared))
+    others, common = (
+        eager(rule, backend, [leaves[i] for i in rest], shared, parts=parts) if rest else ([], list(shared))
+    )
     results, new = ready.run(backend.threads())
     found = {i: (Moved(p, None), arrays) for i, (p, arrays) in results.items()}
     found.update(zip(rest, others, strict=True))
     return [found[i] for i in range(len(leaves))], new or common
 
 
-def eager(rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any]) -> tuple[Done, list[Any]]:
-    """:func:`advance`, operation by operation in the library's own namespace: the reference."""
+def eager(
+    rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any], *, parts: bool = False
+) -> tuple[Done, list[Any]]:
+    """:func:`advance`, operation by operation in the library's own namespace: the reference.
+
+    With ``parts`` a law of rows, columns and matrices has what it does element by element run in passes.
+    """
+    if parts:
+        from optcore.backends.fused.parts import update, worthwhile
     laws, dtypes = [], []
     for leaf in leaves:
         dtype = backend.dtype(leaf.p)
@@ -181,7 +191,10 @@ def eager(rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence
         ]
         values = {name: v if is_static(v) else backend.scalar(v, p) for name, v in leaf.values.items()}
         t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
-        laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
+        if parts and is_host(t) and worthwhile(rule, backend, p):
+            laws.append(update(rule, backend, p, g, state, t, values))
+        else:
+            laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
     done: list[tuple[Moved, list[Any]]] = []
     for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, lockstep(laws, backend), strict=True):
         if dtype.startswith("complex"):

@@ -339,3 +339,29 @@ def test_without_llvmlite_leaves_that_share_memory_are_not_moved_in_place(monkey
     params = [whole[:150_000], whole[50_000:]]
     new, _ = opt.update(params, [g, g], opt.init(params), donate=True)
     assert all(np.array_equal(x, np.zeros(150_000)) for x in new)
+
+
+@pytest.mark.parametrize("package", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", [name for name, rule in subjects().items() if rule.axes])
+def test_rules_of_rows_columns_and_matrices_are_eager_around_passes(name: str, dtype: str, package: str) -> None:
+    from optcore.backends.fused import parts
+
+    rule, backend = ready(subjects()[name]), backends.named(package)
+    rng = np.random.default_rng(0)
+    values = laid_out(numbers(rule.complete(), backend, 0), "in_out")
+    p, *grads = (backend.array(rng.normal(size=(520, 510)), dtype) for _ in range(4))
+    assert parts.worthwhile(rule, backend, p)
+    found = {}
+    for split in (False, True):
+        new, state = p, start(rule, backend, p, values)
+        for t, g in enumerate(grads, 1):
+            ((moved, arrays),), _ = eager(rule, backend, [Leaf(new, g, state, t, values)], [], parts=split)
+            new, state = moved.p, rule.pack(arrays)
+        found[split] = [backend.numpy(x).astype(np.float64) for x in (new, *arrays) if x is not None]
+    # Reciprocals of constants and the order of sums: a few units each, which five Newton-Schulz iterations with
+    # coefficients up to 4.8 and a turn of the basis pass on; a bfloat16 parameter is rounded to 2^-8 in the end.
+    room = {"float64": 1e-12, "float32": 2e-4, "bfloat16": 2.0**-7}[dtype]
+    for x, y in zip(found[True], found[False], strict=True):
+        assert x.shape == y.shape
+        assert np.linalg.norm(x - y) <= room * np.linalg.norm(y)

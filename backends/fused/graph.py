@@ -180,14 +180,14 @@ namespace: Any = SymbolicNamespace()
 class Trace:
     """One law as a graph.
 
-    ``parameter`` and ``state`` are the nodes of the new parameter and of each field (None where the leaf has
-    no such array); ``rounds`` holds, for each request of totals, pairs (local node, whether by maximum) whose
+    ``parameter`` and ``state`` are the nodes of the new parameter and of each field (None where there is no
+    such array); ``rounds`` holds, for each request of totals, pairs (local node, whether by maximum) whose
     answers are the nodes ``("total", (), (round, position))``. ``key`` is equal for equal graphs: it knows no
     number.
     """
 
     graph: Graph
-    parameter: int
+    parameter: int | None
     state: tuple[int | None, ...]
     rounds: tuple[tuple[tuple[int, bool], ...], ...]
     key: Any

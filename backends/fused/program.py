@@ -42,7 +42,7 @@ class Program:
     scalar: tuple[bool, ...]
     passes: tuple[Pass, ...]
     level: tuple[int, ...]  #: the number of reading passes before a node can be known
-    parameter: int
+    parameter: int | None
     state: tuple[int | None, ...]
     rounds: tuple[tuple[tuple[int, bool], ...], ...]
     divisors: tuple[int, ...]  #: the places of constants that elements are divided by
@@ -151,7 +151,10 @@ def _of_key(key: Any, names: tuple[tuple[str, bool], ...], divide: bool) -> Prog
             n = attribute[0]
             reached[n] = max([level[x] for x, _ in rounds[n]] + reached[:n])
             level[i] = reached[n]
-    outputs = [("p", parameter), *((name, x) for (name, leaf), x in zip(names, state, strict=True) if leaf)]
+    outputs = [
+        *([] if parameter is None else [("p", parameter)]),
+        *((name, x) for (name, leaf), x in zip(names, state, strict=True) if leaf),
+    ]
     needed = _reachable(nodes, [x for _, x in outputs if x is not None])
     live = _reachable(nodes, [x for x in (parameter, *state) if x is not None] + [x for r in rounds for x, _ in r])
     passes = []
