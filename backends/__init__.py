@@ -51,7 +51,7 @@ def named(name: str) -> Backend:
 
 
 @lru_cache(maxsize=256)
-def _of_type(kind: type) -> Backend | None:
+def _of_type(kind: Any) -> Backend | None:
     for base in kind.__mro__:
         root = base.__module__.partition(".")[0]
         if root in MODULES:

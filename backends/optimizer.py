@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import optree
@@ -181,7 +182,7 @@ def _step(
     average = state.average
     if recipe.average is not None:
         average = tuple(
-            backend.cond(state.step == 0, lambda _, p=m.p: backend.copy(p), template.average(old, m.p, recipe.average))
+            backend.cond(state.step == 0, partial(_copied, backend, m.p), template.average(old, m.p, recipe.average))
             for old, m in zip(average, moved, strict=True)
         )
     after = state._replace(
@@ -192,7 +193,12 @@ def _step(
     rest = [
         Moved(p, None if m.step is None else backend.xp.zeros_like(m.step)) for p, m in zip(params, moved, strict=True)
     ]
-    return optree.tree_map(lambda a, b: backend.xp.where(fine, a, b), (moved, after), (rest, state))  # type: ignore[return-value]
+    both: Any = (moved, after), (rest, state)
+    return optree.tree_map(lambda a, b: backend.xp.where(fine, a, b), *both)  # type: ignore[return-value]
+
+
+def _copied(backend: Backend, x: Any, _: Any) -> Any:
+    return backend.copy(x)
 
 
 def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import optree
@@ -27,8 +28,7 @@ def flatten(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
     paths, leaves, spec = optree.tree_flatten_with_path(tree, none_is_leaf=True)
     names = ["/".join(map(str, path)) for path in paths]
 
-    def rebuild(new: Sequence[Any]) -> Any:
-        return optree.tree_unflatten(spec, new)
+    rebuild: Rebuild = partial(optree.tree_unflatten, spec)
 
     if any(x is not None and not _is_array(x) for x in leaves) and "jax" in sys.modules:
         leaves, names, rebuild = _jax(tree)

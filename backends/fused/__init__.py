@@ -82,7 +82,8 @@ class Fused:
         if (runner is None and not usable()) or (leaf.chance and (runner or place[1] != "C")):
             return False  # rounding by chance counts elements in their order
         compute, shape = COMPUTE[dtype], tuple(leaf.p.shape)
-        pointers, dtypes, kinds, own = [place[0]], {"p": dtype}, [], {}
+        pointers, dtypes, own = [place[0]], {"p": dtype}, {}
+        kinds: list[str | None] = []
         state = rule.unpack(leaf.state)
         arrays = [("g", leaf.g), *((f.name, x) for f, x in zip(rule.fields, state, strict=True) if not f.shared)]
         for name, x in arrays:
@@ -140,7 +141,8 @@ class Fused:
         from optcore.backends.fused.emitter import SIZES
         from optcore.backends.fused.memory import disjoint
 
-        written, read = [], []
+        written: list[Any] = []
+        read: list[Any] = []
         for group in self.groups.values():
             addresses, lengths = np.array(group.pointers, dtype=np.uint64).T, np.array(group.lengths)
             for (name, dtype), column in zip(group.dtypes.items(), addresses, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["ELEMENTARY", "emit"]
@@ -34,7 +35,7 @@ def emit(e: Any, op: str, dtype: str, args: list[str]) -> str:
             return _log(e, args[0])
         return str(e.library(op, args))
     wide = [e.widen(x) for x in args]
-    found = {"exp": _exp, "log": _log, "expm1": _expm1, "pow": _pow}
+    found: dict[str, Callable[..., str]] = {"exp": _exp, "log": _log, "expm1": _expm1, "pow": _pow}
     return str(e.narrow(found[op](e, *wide) if op in found else e.library(op, wide)))
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from optcore import leaf as template
 from optcore.effects import Due, Max
 from optcore.rule import Rule
-from optcore.typing import Array
 
 __all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "trace"]
 
@@ -55,6 +54,16 @@ class Graph:
         return self.add("constant", (), len(self.constants) - 1, True)
 
 
+def _binary(op: str, *, swapped: bool = False) -> Any:
+    def forward(self: Symbol, other: Any) -> Symbol:
+        return _apply(op, self, other)
+
+    def backward(self: Symbol, other: Any) -> Symbol:
+        return _apply(op, other, self)
+
+    return backward if swapped else forward
+
+
 class Symbol:
     """An array of a traced law; ``shape`` is the leaf's, or ``()`` for a 0-d value."""
 
@@ -82,6 +91,25 @@ class Symbol:
 
     __hash__ = object.__hash__
 
+    __add__, __radd__ = _binary("add"), _binary("add", swapped=True)
+    __sub__, __rsub__ = _binary("sub"), _binary("sub", swapped=True)
+    __mul__, __rmul__ = _binary("mul"), _binary("mul", swapped=True)
+    __truediv__, __rtruediv__ = _binary("div"), _binary("div", swapped=True)
+    __lt__, __le__, __gt__, __ge__ = _binary("lt"), _binary("le"), _binary("gt"), _binary("ge")
+    __eq__, __ne__ = _binary("eq"), _binary("ne")
+    __and__, __or__ = _binary("and"), _binary("or")
+
+    def __invert__(self) -> Symbol:
+        return _apply("not", self)
+
+    def __pow__(self, exponent: Any) -> Symbol:
+        if isinstance(exponent, int) and 1 <= exponent <= 4:
+            found = self
+            for _ in range(exponent - 1):
+                found = found * self
+            return found
+        return _apply("pow", self, exponent)
+
 
 def _lift(graph: Graph, x: Any) -> tuple[int, bool, tuple[int, ...]]:
     if isinstance(x, Symbol):
@@ -93,44 +121,15 @@ def _lift(graph: Graph, x: Any) -> tuple[int, bool, tuple[int, ...]]:
 
 def _apply(op: str, *values: Any) -> Symbol:
     graph = next(x.graph for x in values if isinstance(x, Symbol))
-    ids, scalar, shape = [], True, ()
+    ids: list[int] = []
+    scalar = True
+    shape: tuple[int, ...] = ()
     for x in values:
         at, alone, mine = _lift(graph, x)
         ids.append(at)
         if not alone:
             scalar, shape = False, mine
     return Symbol(graph, graph.add(op, tuple(ids), None, scalar), shape, scalar)
-
-
-def _binary(op: str, *, swapped: bool = False) -> Callable[[Symbol, Any], Symbol]:
-    def forward(self: Symbol, other: Any) -> Symbol:
-        return _apply(op, self, other)
-
-    def backward(self: Symbol, other: Any) -> Symbol:
-        return _apply(op, other, self)
-
-    return backward if swapped else forward
-
-
-for _name in ("add", "sub", "mul", "truediv"):
-    _op = "div" if _name == "truediv" else _name
-    setattr(Symbol, f"__{_name}__", _binary(_op))
-    setattr(Symbol, f"__r{_name}__", _binary(_op, swapped=True))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or"):
-    setattr(Symbol, f"__{_name}__", _binary(_name))
-
-
-def _power(self: Symbol, exponent: Any) -> Symbol:
-    if isinstance(exponent, int) and 1 <= exponent <= 4:
-        found = self
-        for _ in range(exponent - 1):
-            found = found * self
-        return found
-    return _apply("pow", self, exponent)
-
-
-Symbol.__pow__ = _power  # type: ignore[attr-defined]
-Symbol.__invert__ = lambda self: _apply("not", self)  # type: ignore[attr-defined]
 
 
 class SymbolicNamespace:
@@ -159,7 +158,8 @@ class SymbolicNamespace:
         size = 1
         for n in x.shape:
             size *= n
-        return _reduce("sum", x, axis, keepdims) / float(size)
+        total: Symbol = _reduce("sum", x, axis, keepdims) / float(size)
+        return total
 
 
 def _reduce(op: str, x: Symbol, axis: Any, keepdims: bool) -> Symbol:
@@ -207,7 +207,7 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
 
     p, g = array("input", "p"), array("input", "g")
     fields = [kind and array(kind, f.name) for f, kind in zip(rule.fields, kinds, strict=True)]
-    law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)  # type: ignore[arg-type]
+    law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)
     rounds: list[tuple[tuple[int, bool], ...]] = []
     answer: Any = None
     while True:
@@ -230,7 +230,7 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
         totals = [Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(local))]
         answer = tuple(totals) if isinstance(request, tuple) else totals[0]
 
-    def at(x: Array | None) -> int | None:
+    def at(x: Any) -> int | None:
         return None if x is None else _lift(graph, x)[0]
 
     nodes = tuple(at(x) for x in rule.unpack(state))

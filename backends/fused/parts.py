@@ -49,10 +49,10 @@ class Lazy:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __getitem__(self, key: Any) -> Lazy:
+    def __getitem__(self, key: Any) -> Any:
         return self.space.wrap(self.space.force(self)[key])
 
-    def __matmul__(self, other: Lazy) -> Lazy:
+    def __matmul__(self, other: Lazy) -> Any:
         return self.space.wrap(self.space.force(self) @ self.space.force(other))
 
     def __bool__(self) -> bool:
@@ -156,7 +156,9 @@ class Space(Interpreter):
         graph: Graph = xs[0].symbol.graph  # type: ignore[union-attr]
         size = _size(next(shape for shape, each in self.graphs.items() if each is graph))
         truths = [graph.nodes[x.symbol.id][0] in TRUTH for x in xs]  # type: ignore[union-attr]
-        symbols = [namespace.where(x.symbol, 1.0, 0.0) if t else x.symbol for x, t in zip(xs, truths, strict=True)]
+        symbols: list[Any] = [
+            namespace.where(x.symbol, 1.0, 0.0) if t else x.symbol for x, t in zip(xs, truths, strict=True)
+        ]
         ids = tuple(s.id for s in symbols)
         names = [(f"y{k}", bool(x.shape)) for k, x in enumerate(xs)]
         nodes = tuple(graph.nodes)
@@ -219,7 +221,7 @@ def update(
     """
     space = Space(backend, backend.threads())
     fields = [None if x is None else space.wrap(x) for x in state]
-    law = template.update(rule, space, space.wrap(p), space.wrap(g), rule.pack(fields), t, values)  # type: ignore[arg-type]
+    law = template.update(rule, space, space.wrap(p), space.wrap(g), rule.pack(fields), t, values)
     answer: Any = None
     while True:
         try:
