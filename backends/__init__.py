@@ -51,7 +51,7 @@ def named(name: str) -> Backend:
 
 
 @lru_cache(maxsize=256)
-def _of_type(kind: Any) -> Backend | None:
+def _of_type(kind: type) -> Backend | None:
     for base in kind.__mro__:
         root = base.__module__.partition(".")[0]
         if root in MODULES:
@@ -64,7 +64,8 @@ def of(array: Any) -> Backend:
 
     Only libraries that the caller has already imported can be met here.
     """
-    backend = _of_type(type(array)) if hasattr(array, "shape") else None
+    kind: Any = type(array)
+    backend = _of_type(kind) if hasattr(array, "shape") else None
     if backend is None:
         raise TypeError(
             f"optcore: {type(array).__name__} is no known array; give an array of NumPy, PyTorch, JAX or CuPy"

@@ -7,7 +7,7 @@ becomes a constant of the graph: its place is recorded, its value is an argument
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,7 +222,7 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
             answer = request.then(request.state) if request.condition else request.state
             continue
         parts = request if isinstance(request, tuple) else (request,)
-        local = [(r.value, True) if isinstance(r, Max) else (r, False) for r in parts]
+        local: list[tuple[Any, bool]] = [(r.value, True) if isinstance(r, Max) else (r, False) for r in parts]
         if not all(isinstance(x, Symbol) and x.scalar for x, _ in local):
             raise Unfusable("a total of something that is no sum over the leaf")
         n = len(rounds)

@@ -85,6 +85,7 @@ class Standing:
         sized = {n: [SIZES.get(c[2].get(n, ""), 0) for c in self.classes] for n in ("p", "g", *dict(self.fields))}
         self.widths = {name: np.array(sizes, np.int64)[self.of_leaf] for name, sizes in sized.items()}
         self.found = self._tensors()
+        self.tensors = (*self.params, *(x for x in self.found if x is not None))
         self.length = np.array(self.sizes, np.int64)
 
     def _described(
@@ -172,27 +173,31 @@ class Standing:
         steps = np.empty(len(self.params))
         counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
         t = steps.astype(np.int64) + 1
-        pairs, at = np.unique(np.stack([self.of_leaf, t]), axis=1, return_inverse=True) if len(t) else (t, t)
+        if len(t) and (t == t[0]).all():  # as nearly always
+            pairs, at = [(c, int(t[0])) for c in range(len(self.classes))], self.of_leaf
+        else:
+            unique, at = np.unique(np.stack([self.of_leaf, t]), axis=1, return_inverse=True)
+            pairs, at = unique.T.tolist(), at.reshape(-1)
         traced = []
-        for c, now in pairs.T.tolist():
+        for c, now in pairs:
             shape, kinds, dtypes, source = self.classes[c]
             found = trace(rule, shape, now, values[source], kinds)
             fields = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
             traced.append((program(found, fields), dtypes, found.graph.constants))
         groups: dict[Any, list[int]] = {}
         for k, (one, dtypes, _) in enumerate(traced):
-            runner = self.runners[pairs[0, k]]
+            runner = self.runners[pairs[k][0]]
             groups.setdefault((id(one), tuple(dtypes.items()), runner), []).append(k)
         batches = []
         for (_, _, runner), members in groups.items():
             one, dtypes, _ = traced[members[0]]
             constants = np.array([traced[k][2] for k in members], dtype=np.float64).reshape(len(members), -1)
             if len(groups) == 1:
-                leaves, row, sizes = slice(None), at.reshape(-1), tuple(self.sizes)
+                leaves, row, sizes = slice(None), at, tuple(self.sizes)
             else:
                 local = np.full(len(traced), -1)
                 local[members] = np.arange(len(members))
-                row = local[at.reshape(-1)]
+                row = local[at]
                 leaves = np.flatnonzero(row >= 0)
                 row, sizes = row[leaves], tuple(self.length[leaves].tolist())
             pointers = {name: table[name][leaves] for name in dtypes}
@@ -208,8 +213,7 @@ class Standing:
         with np.errstate(all="ignore"):
             scalars = together(batches)
         counters().bump(self.table["step"].ctypes.data, len(self.params))
-        own = (x for s in self.states for _, name in self.fields if (x := s.get(name)) is not None)
-        torch.autograd.graph.increment_version((*self.params, *own))
+        torch.autograd.graph.increment_version(self.tensors)
         if not batches or not any(f.shared for f in rule.fields):
             return []
         first, compute = scalars[0], batches[0].compute
