@@ -72,6 +72,7 @@ class _Own:
     slots: list[list[Any] | None] = field(default_factory=list)
     shared: list[Any] = field(default_factory=list)
     updates: Any = None
+    ready: Any = None  #: the fast way on torch, where the last step found one
     late: bool = False  #: whether the state is still to start from values that were not there at build
 
 
@@ -178,6 +179,16 @@ class Optimizer(keras.optimizers.Optimizer):
         at = [self._get_variable_index(v) for v in trainable_variables]
         variables = [self._trainable_variables[i] for i in at]
         slots = [self._own.slots[i] for i in at]
+        if keras.backend.backend() == "torch" and _backend().unwatched() and None not in slots:
+            from optcore.adapters.keras_ready import stand
+
+            ready = self._own.ready
+            if ready is None or not ready.holds(self, variables, slots, grads):
+                ready = self._own.ready = stand(self, variables, slots)
+                if ready is not None and not ready.holds(self, variables, slots, grads):
+                    ready = self._own.ready = None
+            if ready is not None and ready.step(float(learning_rate), int(self.iterations)):
+                return
         grads = [keras.ops.convert_to_tensor(g, sparse=False) for g in grads]
         rate = keras.ops.convert_to_tensor(learning_rate)
         count = keras.ops.convert_to_tensor(self.iterations if self._own.updates is None else self._own.updates)

@@ -159,7 +159,8 @@ def advance(
     parts = (fuse or backend.fuses) and fused.usable()
     if ready is None:
         return eager(rule, backend, leaves, shared, parts=parts)
-    rest = [i for i in range(len(leaves)) if i not in ready.taken]
+    taken = ready.taken
+    rest = [i for i in range(len(leaves)) if i not in taken]
     others, common = (
         eager(rule, backend, [leaves[i] for i in rest], shared, parts=parts) if rest else ([], list(shared))
     )

@@ -45,9 +45,14 @@ class Member:
 class Standing:
     """Parameters whose tensors were all found fit for one pass; :meth:`ready` tells whether they still are."""
 
-    def __init__(self, rule: Rule, members: Sequence[Member], names: Sequence[str], param_state: bool) -> None:
-        """Raise Unfusable where a tensor cannot be run by a loop over its memory."""
-        self.rule = rule
+    def __init__(
+        self, rule: Rule, members: Sequence[Member], names: Sequence[str], param_state: bool, *, counted: bool = True
+    ) -> None:
+        """Raise Unfusable where a tensor cannot be run by a loop over its memory.
+
+        ``counted`` says that each state holds its own count of updates, as torch has it, under "step".
+        """
+        self.rule, self.counted = rule, counted
         self.params = [m.p for m in members]
         self.states = [m.state for m in members]
         self.names = tuple(names)  #: torch's name of each field; shared ones live elsewhere
@@ -92,9 +97,7 @@ class Standing:
         self, m: Member, param_state: bool
     ) -> tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str]]:
         place, dtype = backend.address(m.p), backend.dtype(m.p)
-        step = m.state.get("step")
-        counted = step is not None and type(step) is torch.Tensor and step.dtype is torch.float32 and step.is_cpu
-        if place is None or dtype not in SIZES or not counted or step.numel() != 1:
+        if place is None or dtype not in SIZES or (self.counted and not _counter(m.state.get("step"))):
             raise Unfusable("a parameter that is no plain tensor on the CPU")
         compute = COMPUTE[dtype]
         kinds: list[str | None] = []
@@ -119,9 +122,9 @@ class Standing:
             dtypes[f.name] = backend.dtype(x)
         return tuple(m.p.shape), tuple(kinds), dtypes
 
-    def ready(self) -> bool:
+    def ready(self, grads: Sequence[Any] | None = None) -> bool:
         """Whether every tensor is as it was, but for its place and its values, and every gradient fits."""
-        grads = list(map(grad_of, self.params))
+        grads = list(map(grad_of, self.params)) if grads is None else grads
         try:
             if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= set(PLAIN):
                 return False
@@ -138,7 +141,8 @@ class Standing:
             columns = {"p": list(map(address, self.params)), "g": list(map(address, grads))}
             for field, name in self.fields:
                 columns[field] = [0 if (x := s.get(name)) is None else address(x) for s in self.states]
-            columns["step"] = [address(s["step"]) for s in self.states]
+            if self.counted:
+                columns["step"] = [address(s["step"]) for s in self.states]
         except (RuntimeError, KeyError):  # a tensor without memory of its own, or a state that was taken away
             return False
         return columns == self.columns or self._moved(columns)
@@ -164,15 +168,21 @@ class Standing:
         self.columns, self.table = columns, table
         return True
 
-    def batches(self, values: Sequence[Mapping[str, Any]], shared: Mapping[str, float]) -> list[Batch]:
+    def batches(
+        self, values: Sequence[Mapping[str, Any]], shared: Mapping[str, float], count: int | None = None
+    ) -> list[Batch]:
         """The work of one step, ready to run; ``values`` are the numbers of each source.
+
+        ``count`` is the number of this update where the states do not hold it.
 
         Raises Unfusable for a law that no loop over elements can do.
         """
         table, rule = self.table, self.rule
-        steps = np.empty(len(self.params))
-        counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
-        t = steps.astype(np.int64) + 1
+        t = np.full(len(self.params), count or 0, np.int64)
+        if self.counted:
+            steps = np.empty(len(self.params))
+            counters().read(table["step"].ctypes.data, len(steps), steps.ctypes.data)
+            t = steps.astype(np.int64) + 1
         if len(t) and (t == t[0]).all():  # as nearly always
             pairs, at = [(c, int(t[0])) for c in range(len(self.classes))], self.of_leaf
         else:
@@ -212,10 +222,16 @@ class Standing:
         rule = self.rule
         with np.errstate(all="ignore"):
             scalars = together(batches)
-        counters().bump(self.table["step"].ctypes.data, len(self.params))
+        if self.counted:
+            counters().bump(self.table["step"].ctypes.data, len(self.params))
         torch.autograd.graph.increment_version(self.tensors)
         if not batches or not any(f.shared for f in rule.fields):
             return []
         first, compute = scalars[0], batches[0].compute
         nodes = zip(rule.fields, batches[0].program.state, strict=True)
         return [backend.array(first[node][0], compute) for f, node in nodes if f.shared]
+
+
+def _counter(step: Any) -> bool:
+    """Whether this is torch's count of updates as it usually is: a single float32 on the CPU."""
+    return type(step) is torch.Tensor and step.dtype is torch.float32 and step.is_cpu and step.numel() == 1
