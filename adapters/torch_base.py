@@ -24,6 +24,8 @@ except ImportError:
 
 __all__ = ["Optimizer"]
 
+PATTERNS = 3
+"""Patterns of missing gradients whose tables are kept."""
 RUN = ("foreach", "fused", "capturable", "differentiable")
 """Options that say how to run; they are accepted, kept in the groups and read where they matter."""
 
@@ -54,6 +56,8 @@ class Optimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
+            if "updates" not in own:  # a schedule counts the optimizer's updates, not the group's
+                group["updates"] = max((g["updates"] for g in self.param_groups[:-1]), default=0)
             inherited = {k: v for k, v in group["schedules"].items() if k not in own}
             group["schedules"] = inherited | _schedules(group)
             group.update({k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()})
@@ -71,6 +75,8 @@ class Optimizer(torch.optim.Optimizer):
                 group.setdefault(name, default)
             for p in group["params"]:
                 mine = self.state.get(p)
+                for name in [k for k, v in (mine or {}).items() if v is None]:
+                    del mine[name]  # torch keeps an unused buffer as None
                 if mine:
                     step = mine.setdefault("step", 1.0)  # a state without a step has made one
                     mine["step"] = step if torch.is_tensor(step) else torch.tensor(float(step))
@@ -98,17 +104,30 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             fuse = not self.defaults.get("differentiable") and backend.unwatched()
-            if not (fuse and self._ready is not None and self._ready.step()):
-                self._ready = None
+            if not (fuse and self._fast()):
                 passes = self._passes()  # every pass is checked before the first one moves
                 for one in passes:
                     for m in one.leaves:
                         self._state_of(m.group, m.plan, m.p, m.path)
                 self._ready = stand(self, passes) if fuse else None
-                if self._ready is None or not self._ready.step():
+                if self._ready is None or not self._ready.step(self):
                     for one in passes:
                         self._advance(one, fuse=fuse)
         return loss
+
+    def _fast(self) -> bool:
+        """Make the step as the last one was made, or as one before it: gradients come and go in few patterns."""
+        if self._ready is not None and self._ready.step(self):
+            return True
+        known = self.__dict__.setdefault("_known", [])
+        for other in known:
+            if other is not self._ready and other.step(self):
+                self._ready = other
+                return True
+        if self._ready is not None:
+            known.append(self._ready)
+            del known[:-PATTERNS]
+        return False
 
     def init_state(self) -> None:
         """Make the state of every parameter now, without a step, as distributed checkpoints want it."""
@@ -132,7 +151,9 @@ class Optimizer(torch.optim.Optimizer):
         """What the group's options say now: its plan, its numbers, and those that follow a schedule."""
         names = self._chosen(group).defaults
         memo = self.__dict__.setdefault("_memo", {})
-        key = [group.get(n) for n in names] + [group["lr"], group["schedules"], group["updates"], "initial_lr" in group]
+        given = [group.get(n) for n in names]
+        key = [tuple(v) if isinstance(v, list) else v for v in given]
+        key += [group["lr"], dict(group["schedules"]), group["updates"], "initial_lr" in group]
         old, found, moving = memo.get(id(group), (None, None, True))
         if old is not None and (old == key if moving else old[:-2] == key[:-2] and old[-1] == key[-1]):
             return found  # type: ignore[no-any-return]

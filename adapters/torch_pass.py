@@ -72,6 +72,11 @@ class Pass:
                 )
 
 
+def _host(x: Any) -> Any:
+    """The number in a tensor, where nothing is lost by reading it."""
+    return float(x) if x.is_cpu and not x.requires_grad and x.numel() == 1 else x
+
+
 def names_of(plan: Native) -> list[str]:
     return [plan.state.get(f.name, f.name) for f in plan.recipe.rule.fields]
 
@@ -91,7 +96,7 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
     from optcore.backends.fused.tensors import Member as Tensors
     from optcore.backends.fused.tensors import Standing
 
-    found = []
+    passes, found = [one for one in passes if one.leaves], []
     for one in passes:
         recipe, names = one.recipe, names_of(one.plan)
         if (
@@ -112,14 +117,15 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
         except Unfusable:
             return None
     ready = Ready(optimizer, passes, found)
-    return ready if ready.holds() else None
+    return ready if found and ready.holds(optimizer) else None
 
 
 class Ready:
     """Passes whose tensors are known to be fit for one pass over memory, checked anew before each step."""
 
     def __init__(self, optimizer: Optimizer, passes: Sequence[Pass], standing: Sequence[Standing]) -> None:
-        self.optimizer, self.standing = optimizer, standing
+        self.standing = standing
+        self.every = list(optimizer.param_groups)
         self.groups = [[group for group, _ in one.groups] for one in passes]
         self.structures = [one.recipe.rule.structure for one in passes]
         self.names = [names_of(one.plan) for one in passes]
@@ -128,10 +134,12 @@ class Ready:
         self.resting = [p for params in self.params for p in params if id(p) not in moving]
         self.states = list(optimizer.state.values())
 
-    def holds(self) -> bool:
+    def holds(self, optimizer: Optimizer) -> bool:
         """Whether groups, states and gradients are those that were found fit."""
-        groups, states = self.optimizer.param_groups, self.optimizer.state
-        if len(groups) != len(self.params) or len(states) != len(self.states):
+        groups, states = optimizer.param_groups, optimizer.state
+        if len(groups) != len(self.every) or len(states) != len(self.states):
+            return False
+        if not all(map(is_, groups, self.every)):
             return False
         for group, params in zip(groups, self.params, strict=True):
             if len(group["params"]) != len(params) or not all(map(is_, group["params"], params)):
@@ -142,19 +150,20 @@ class Ready:
             return False
         return all(each.same_states() and each.ready() for each in self.standing)
 
-    def step(self) -> bool:
+    def step(self, optimizer: Optimizer) -> bool:
         """Make one step; False, with nothing moved, where that takes another way."""
-        if not self.holds():
+        if not self.holds(optimizer):
             return False
         ready = []
         for groups, structure, names, each in zip(self.groups, self.structures, self.names, self.standing, strict=True):
-            numbers = {id(group): self.optimizer._numbers(group) for group in groups}
+            numbers = {id(group): optimizer._numbers(group) for group in groups}
             plans = [plan for plan, _, _ in numbers.values()]
             if any(plan.recipe.rule.structure != structure or names_of(plan) != names for plan in plans):
                 return False
             values = []
             for group, decays, layout, extra in each.sources:
                 mine = {**numbers[group][1], **dict(extra)}
+                mine = {k: _host(v) if torch.is_tensor(v) else v for k, v in mine.items()}
                 values.append(of_leaf(mine, layout, decays=decays))
             first = groups[0]
             shared = [(f.name, n) for f, n in zip(each.rule.fields, names, strict=True) if f.shared]

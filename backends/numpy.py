@@ -32,7 +32,7 @@ class NumpyBackend(Backend):
         return np.asarray(x)
 
     def address(self, x: Any) -> tuple[int, Any, bool] | None:
-        if not isinstance(x, np.ndarray):
+        if type(x) not in (np.ndarray, np.memmap):  # a masked array or a matrix has arithmetic of its own
             return None
         flags = x.flags
         if not (flags.aligned and x.dtype.isnative and (flags.c_contiguous or flags.f_contiguous)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections import OrderedDict
 from functools import lru_cache
@@ -66,6 +67,16 @@ class Kernel:
 _lock = threading.RLock()
 _kernels: OrderedDict[Any, Kernel] = OrderedDict()
 CAPACITY = 256
+
+
+def _unlock() -> None:
+    """A forked child may find the lock held by a thread that it does not have."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 _compiled = 0
 
 
@@ -81,7 +92,7 @@ def _machine() -> Any:
 def kernel(program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str) -> Kernel:
     """The compiled pass of a program for these dtypes, from memory where it is there."""
     global _compiled
-    key = (program.key, stage, dtypes, outputs)
+    key = (program.key, stage, dtypes, outputs, compute)
     with _lock:
         found = _kernels.get(key)
         if found is None:

@@ -25,6 +25,7 @@ class Unfusable(TypeError):  # noqa: N818 - the name says what is the matter
 Node = tuple[str, tuple[int, ...], Any]
 """An operation, the nodes it takes and its attribute (the name of an input, the place of a constant)."""
 
+LOGIC = frozenset({"and", "or", "not"})
 TRUTH = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "isfinite"})
 """Operations whose results are truth values."""
 
@@ -32,13 +33,14 @@ TRUTH = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "isfi
 class Graph:
     """Nodes in the order of their creation, equal ones shared; constants by place, never by value."""
 
-    __slots__ = ("constants", "index", "nodes", "scalar")
+    __slots__ = ("constants", "index", "nodes", "scalar", "shaped")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.scalar: list[bool] = []  #: whether a node is 0-d: the same for every element of a leaf
         self.index: dict[Node, int] = {}
         self.constants: list[float] = []
+        self.shaped = False  #: whether the law looked at the shape of an array
 
     def add(self, op: str, args: tuple[int, ...], attribute: Any, scalar: bool) -> int:
         node = (op, args, attribute)
@@ -67,15 +69,20 @@ def _binary(op: str, *, swapped: bool = False) -> Any:
 class Symbol:
     """An array of a traced law; ``shape`` is the leaf's, or ``()`` for a 0-d value."""
 
-    __slots__ = ("graph", "id", "scalar", "shape")
+    __slots__ = ("graph", "id", "scalar", "size")
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to us
 
     def __init__(self, graph: Graph, id: int, shape: tuple[int, ...], scalar: bool) -> None:
-        self.graph, self.id, self.shape, self.scalar = graph, id, shape, scalar
+        self.graph, self.id, self.size, self.scalar = graph, id, shape, scalar
 
     @property
     def ndim(self) -> int:
-        return len(self.shape)
+        return len(self.size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        self.graph.shaped = True
+        return self.size
 
     def __bool__(self) -> bool:
         raise Unfusable("a law must not branch on the value of an array")
@@ -113,7 +120,7 @@ class Symbol:
 
 def _lift(graph: Graph, x: Any) -> tuple[int, bool, tuple[int, ...]]:
     if isinstance(x, Symbol):
-        return x.id, x.scalar, x.shape
+        return x.id, x.scalar, x.size
     if isinstance(x, int | float):
         return graph.constant(float(x)), True, ()
     raise Unfusable(f"a value of type {type(x).__name__} among traced arrays")
@@ -129,7 +136,15 @@ def _apply(op: str, *values: Any) -> Symbol:
         ids.append(at)
         if not alone:
             scalar, shape = False, mine
+    _typed(op, [graph.nodes[i][0] in TRUTH for i in ids])
     return Symbol(graph, graph.add(op, tuple(ids), None, scalar), shape, scalar)
+
+
+def _typed(op: str, truth: Sequence[bool]) -> None:
+    """Truth values and numbers are not mixed in a loop; a library may have its own view of ``(g > 0) * g``."""
+    wanted = [True] * len(truth) if op in LOGIC else [op == "where", *[False] * (len(truth) - 1)]
+    if list(truth) != wanted:
+        raise Unfusable(f"{op} of truth values and numbers")
 
 
 class SymbolicNamespace:
@@ -142,11 +157,11 @@ class SymbolicNamespace:
 
     @staticmethod
     def zeros_like(x: Symbol) -> Symbol:
-        return Symbol(x.graph, x.graph.add("literal", (), (0.0, x.scalar), x.scalar), x.shape, x.scalar)
+        return Symbol(x.graph, x.graph.add("literal", (), (0.0, x.scalar), x.scalar), x.size, x.scalar)
 
     @staticmethod
     def ones_like(x: Symbol) -> Symbol:
-        return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.shape, x.scalar)
+        return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.size, x.scalar)
 
     def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
         return _reduce("sum", x, axis, keepdims)
@@ -216,6 +231,8 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
         except StopIteration as stop:
             (new, _), state = stop.value
             break
+        except (TypeError, AttributeError, NotImplementedError) as error:  # eager execution may well know how
+            raise Unfusable(str(error)) from error
         if isinstance(request, Due):
             if not isinstance(request.condition, bool):
                 raise Unfusable("work that is due by an array's value")
@@ -233,6 +250,8 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
     def at(x: Any) -> int | None:
         return None if x is None else _lift(graph, x)[0]
 
+    if graph.shaped and rule.kind == "elementwise":
+        raise Unfusable("a law that looks at the shape and yet says that it may run on any partition")
     nodes = tuple(at(x) for x in rule.unpack(state))
     parameter = _lift(graph, new)[0]
     key = (tuple(graph.nodes), parameter, nodes, tuple(rounds))

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Any
 
@@ -91,6 +91,19 @@ def run(kernel: Any, work: int, chunks: Any, *addresses: int, threads: int) -> N
         pass
     try:
         kernel.run(*given)
-    finally:  # the arrays must outlive every thread that reads them
-        for each in waiting:
-            each.result()
+    finally:
+        _finish(waiting)
+
+
+def _finish(waiting: list[Future[Any]]) -> None:
+    """Wait for every thread, since the arrays must outlive all that read them; an interrupt is raised then."""
+    interrupted: KeyboardInterrupt | None = None
+    while not all(each.done() for each in waiting):
+        try:
+            wait(waiting)
+        except KeyboardInterrupt as interrupt:
+            interrupted = interrupt
+    if interrupted is not None:
+        raise interrupted
+    for each in waiting:
+        each.result()

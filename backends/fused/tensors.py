@@ -27,6 +27,7 @@ from optcore.rule import Rule
 __all__ = ["Member", "Standing"]
 
 address, count, contiguous = torch.Tensor.data_ptr, torch.Tensor.numel, torch.Tensor.is_contiguous
+negative = torch.Tensor.is_neg
 dtype_of, grad_of = attrgetter("dtype"), attrgetter("grad")
 
 
@@ -78,6 +79,7 @@ class Standing:
         self.sizes = list(map(count, self.params))
         self.dtypes = list(map(dtype_of, self.params))
         self.plain = all(map(contiguous, self.params))
+        self.orders = self._orders(self.params)
         self.fields = [
             (f.name, name)
             for f, name, used in zip(rule.fields, names, zip(*(c[1] for c in self.classes), strict=True), strict=True)
@@ -90,7 +92,8 @@ class Standing:
         sized = {n: [SIZES.get(c[2].get(n, ""), 0) for c in self.classes] for n in ("p", "g", *dict(self.fields))}
         self.widths = {name: np.array(sizes, np.int64)[self.of_leaf] for name, sizes in sized.items()}
         self.found = self._tensors()
-        self.tensors = (*self.params, *(x for x in self.found if x is not None))
+        self.kept = [x for x in self.found if x is not None]
+        self.known = (self.dtypes, list(map(dtype_of, self.kept)), list(map(count, self.kept)), self._places())
         self.length = np.array(self.sizes, np.int64)
 
     def _described(
@@ -130,13 +133,14 @@ class Standing:
                 return False
             if list(map(count, grads)) != self.sizes or list(map(count, self.params)) != self.sizes:
                 return False
-            if not all(map(is_, map(dtype_of, grads), self.dtypes)):
+            if any(map(negative, grads)) or any(map(negative, self.params)):
+                return False  # the sign is in the tensor and not in its memory
+            if not all(map(is_, map(dtype_of, grads), self.dtypes)) or not self._unchanged():
                 return False
             if self.plain:
                 if not (all(map(contiguous, grads)) and all(map(contiguous, self.params))):
                     return False
-            elif any((backend.address(g) or (0, None))[1] != (backend.address(p) or (0, ()))[1]
-                     for g, p in zip(grads, self.params, strict=True)):  # fmt: skip
+            elif self._orders(grads) != self.orders or self._orders(self.params) != self.orders:
                 return False
             columns = {"p": list(map(address, self.params)), "g": list(map(address, grads))}
             for field, name in self.fields:
@@ -153,7 +157,31 @@ class Standing:
         return len(found) == len(self.found) and all(map(is_, found, self.found))
 
     def _tensors(self) -> list[Any]:
-        return [state.get(name) for state in self.states for _, name in self.fields]
+        names = [name for _, name in self.fields] + ["step"] * self.counted
+        return [state.get(name) for state in self.states for name in names]
+
+    def _unchanged(self) -> bool:
+        """Whether no tensor was given another dtype, size or order in place, by its ``data``."""
+        params, kept, sizes, places = self.known
+        return (
+            all(map(is_, map(dtype_of, self.params), params))
+            and all(map(is_, map(dtype_of, self.kept), kept))
+            and list(map(count, self.kept)) == sizes
+            and self._places() == places
+        )
+
+    def _places(self) -> Any:
+        """The order of the states' elements, and the devices where there is more than one."""
+        order = all(map(contiguous, self.kept)) if self.plain else self._orders(self.kept)
+        return order, [x.device for x in self.written()] if torch.cuda.is_initialized() else None
+
+    def written(self) -> tuple[Any, ...]:
+        """Everything that a step writes to."""
+        return (*self.params, *self.kept)
+
+    @staticmethod
+    def _orders(tensors: Sequence[Any]) -> list[Any]:
+        return [(backend.address(x) or (0, None))[1] for x in tensors]
 
     def _moved(self, columns: dict[str, list[int]]) -> bool:
         """Take note of new places; False where something that is written overlaps anything else."""
@@ -162,6 +190,10 @@ class Standing:
         for name in changed:
             table[name] = np.array(columns[name], dtype=np.uint64)
         written = [name for name in table if name not in ("g", "step")]
+        if any(np.any((table[n] == 0) & (self.length > 0) & (self.widths[n] > 0)) for n in (*written, "g")):
+            return False  # a tensor of zeros that has no memory
+        if self.counted and len(set(columns["step"])) < len(columns["step"]):
+            return False  # two parameters with one count
         spans = {name: self.length * self.widths[name] for name in [*written, "g"]}
         if not disjoint([(table[n], spans[n]) for n in written], [(table["g"], spans["g"])]):
             return False
@@ -224,7 +256,7 @@ class Standing:
             scalars = together(batches)
         if self.counted:
             counters().bump(self.table["step"].ctypes.data, len(self.params))
-        torch.autograd.graph.increment_version(self.tensors)
+        torch.autograd.graph.increment_version(self.written())
         if not batches or not any(f.shared for f in rule.fields):
             return []
         first, compute = scalars[0], batches[0].compute
