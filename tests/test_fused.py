@@ -365,3 +365,53 @@ def test_rules_of_rows_columns_and_matrices_are_eager_around_passes(name: str, d
     for x, y in zip(found[True], found[False], strict=True):
         assert x.shape == y.shape
         assert np.linalg.norm(x - y) <= room * np.linalg.norm(y)
+
+
+def _by_shape(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    return g * p.shape[0] ** -0.5, s
+
+
+def _mean(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    return g - xp.mean(g), s
+
+
+def _masked(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    return (g > 0) * g, s
+
+
+def _both(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    return xp.where((g > 0) == (p > 0), g, 0.5 * g), s
+
+
+def _power(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    return 2.0**g + abs(g), s
+
+
+def _count(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
+    n = yield xp.sum(xp.ones_like(g) * 0.1)
+    return g * n, s
+
+
+@pytest.mark.parametrize("law", [_by_shape, _mean, _masked, _both, _power, _count], ids=lambda law: law.__name__[1:])
+def test_a_law_that_cannot_be_traced_as_declared_is_run_as_it_is_written(law: Any) -> None:
+    from optcore.rule import rule
+
+    odd = rule()(law)
+    for dtype in ("float32", "float64"):
+        leaves, shared = job(odd, [(3, 4), (5, 6)], dtype)
+        want = arrays_of(odd, eager(odd, on_numpy, leaves, shared)[0])
+        got = arrays_of(odd, advance(odd, on_numpy, leaves, shared, fuse=True)[0])
+        for x, y in zip(got, want, strict=True):  # sums in another order
+            np.testing.assert_allclose(x, y, rtol=1e-6 if dtype == "float32" else 1e-14)
+
+
+def test_a_masked_array_keeps_its_own_arithmetic() -> None:
+    opt = backends.Optimizer(optcore.Recipe("sgd", lr=1.0))
+    p = np.ma.masked_array(np.ones(3), mask=[False, True, False])
+    new, _ = opt.update([p], [np.ones(3)], opt.init([p]))
+    assert np.array_equal(np.asarray(eager_of(p)), np.asarray(new[0]))
+
+
+def eager_of(p: Any) -> Any:
+    values = optcore.sgd.bind(lr=1.0).complete()
+    return eager(optcore.sgd, on_numpy, [Leaf(p, np.ones(3), optcore.sgd.init(p), 1, values)], [])[0][0][0].p

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 import optcore
 from optcore.adapters import torch as ours
 from optcore.backends.torch import TorchBackend
+from optcore.rule import rule
 
 Act = Callable[[list[nn.Parameter], Any, int], None]
 
@@ -106,16 +109,73 @@ def _frozen(params: Any, optimizer: Any, step: int) -> None:
         params[0].grad = None
 
 
+def _count_replaced(params: Any, optimizer: Any, step: int) -> None:
+    if step == 2:
+        optimizer.state[params[0]]["step"] = torch.tensor(3)
+        optimizer.state[params[1]]["step"] = torch.tensor(3.0, dtype=torch.float64)
+
+
+def _count_shared(params: Any, optimizer: Any, step: int) -> None:
+    if step == 2:
+        optimizer.state[params[0]]["step"] = optimizer.state[params[1]]["step"].clone()
+
+
+def _state_dtype(params: Any, optimizer: Any, step: int) -> None:
+    if step == 2:
+        mine = optimizer.state[params[0]]["exp_avg"]
+        mine.data = mine.data.float()
+
+
+def _state_order(params: Any, optimizer: Any, step: int) -> None:
+    if step == 2:
+        mine = optimizer.state[params[0]]["exp_avg"]
+        mine.data = mine.data.t().contiguous().t()
+
+
+def _order_switched(params: Any, optimizer: Any, step: int) -> None:
+    if step == 0:
+        params[2].data = params[2].data.to(memory_format=torch.channels_last)
+    if step == 3:
+        params[2].data = params[2].data.contiguous()
+    if step < 3:
+        params[2].grad = params[2].grad.to(memory_format=torch.channels_last)
+
+
+def _group_replaced(params: Any, optimizer: Any, step: int) -> None:
+    if step == 2:
+        optimizer.param_groups[0] = dict(optimizer.param_groups[0], lr=0.5)
+
+
+def _list_changed(params: Any, optimizer: Any, step: int) -> None:
+    if "betas" in optimizer.param_groups[0]:
+        if step == 1:
+            optimizer.param_groups[0]["betas"] = [0.9, 0.99]
+        if step == 3:
+            optimizer.param_groups[0]["betas"][0] = 0.1
+
+
+def _negative_bit(params: Any, optimizer: Any, step: int) -> None:
+    params[0].grad = torch._neg_view(params[0].grad)
+
+
+def _no_gradient(params: Any, optimizer: Any, step: int) -> None:
+    if step in (0, 3):
+        for p in params:
+            p.grad = None
+
+
 ACTS = [
     _nothing, _swap_data, _channels_last, _odd_gradient, _aliased_gradient, _none_now_and_then, _options_change,
     _tensor_rate, _reload, _state_replaced, _state_moved, _count_set, _another_group, _frozen,
+    _count_replaced, _count_shared, _state_dtype, _state_order, _order_switched, _group_replaced, _list_changed,
+    _negative_bit, _no_gradient,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["AdamW", "Adagrad"])
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__.strip("_"))
 def test_what_is_done_between_steps_changes_no_number(act: Act, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name != "AdamW" and act in (_state_replaced, _state_moved):
+    if name != "AdamW" and act in (_state_replaced, _state_moved, _state_dtype, _state_order):
         pytest.skip("the state is AdamW's")
     got, _ = trained(act, name)
     monkeypatch.setattr(TorchBackend, "unwatched", lambda self: False)
@@ -214,3 +274,55 @@ def test_clipping_by_global_norm_is_over_every_group() -> None:
     n = (8 * 9.0) ** 0.5
     torch.testing.assert_close(params[0].detach(), torch.full((4,), -3.0 / n, dtype=torch.float64))
     torch.testing.assert_close(params[1].detach(), torch.full((4,), -1.5 / n, dtype=torch.float64))
+
+
+def test_an_optimizer_that_is_deleted_is_freed_at_once() -> None:
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = ours.AdamW([p])
+    optimizer.step()
+    gone = weakref.ref(optimizer)
+    gc.disable()
+    try:
+        del optimizer
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_rule_that_is_defined_again_is_the_new_one() -> None:
+    moved = []
+    for factor in (1.0, 10.0):
+
+        def again(xp: Any, p: Any, g: Any, s: Any, t: Any, *, factor: float = factor) -> Any:
+            return factor * g, s
+
+        p = nn.Parameter(torch.zeros(1))
+        p.grad = torch.ones(1)
+        ours.from_recipe(optcore.Recipe(rule()(again), lr=1.0), [p]).step()
+        moved.append(float(p.detach()))
+    assert moved == [-1.0, -10.0]
+
+
+def test_a_checkpoint_whose_unused_buffer_is_none_loads() -> None:
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = ours.SGD([p], lr=0.1, momentum=0.9)
+    state = torch.optim.SGD([p], lr=0.1, momentum=0.9).state_dict()
+    state["state"] = {0: {"momentum_buffer": None}}
+    optimizer.load_state_dict(state)
+    optimizer.step()
+    assert torch.equal(p.detach(), torch.full((3,), 0.9))
+
+
+def test_a_group_added_late_follows_the_schedule_where_it_is() -> None:
+    params = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+    optimizer = ours.SGD(params[:1], lr=optcore.schedules.cosine(peak=1.0, steps=10))
+    for step in range(6):
+        if step == 5:
+            optimizer.add_param_group({"params": params[1:]})
+        for p in params:
+            p.grad = torch.ones(1)
+        optimizer.step()
+    assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[1]["lr"] == pytest.approx(0.5)
+    assert float(params[1].detach()) == pytest.approx(0.5)

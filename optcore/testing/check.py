@@ -11,7 +11,7 @@ from optcore.backends.base import Backend, missing
 from optcore.compose import Combinator
 from optcore.rule import Rule
 from optcore.testing import laws, trees
-from optcore.testing.strategies import Case, cases, dyadic_cases
+from optcore.testing.strategies import Case, cases, dyadic_cases, plain_cases
 
 try:
     from hypothesis import HealthCheck, given, settings
@@ -122,8 +122,9 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int,
     attempt("purity", cases(rule), lambda c: laws.nothing_is_written(c, backend, base))
     if rule.ndim is None or rule.kind == "elementwise":
         alike: list[bool] = []
-        many = max(examples, 50)  # a leafwise law must be told from an elementwise one, whatever is drawn
-        attempt("kind", cases(rule), lambda c: alike.append(trees.declared_kind(c, backend, base)), many)
+        attempt("kind", cases(rule), lambda c: alike.append(trees.declared_kind(c, backend, base)))
+        if rule.kind == "leafwise" and "kind" in done:  # it must be told from an elementwise one, whatever was drawn
+            alike += [trees.declared_kind(case, backend, base) for case in plain_cases(rule)]
         if rule.kind == "leafwise" and all(alike) and "kind" in done:
             failures["kind"] = f"{rule.name}: declared leafwise, but no input tells a leaf from its two halves"
     return Report(rule.name, backend.name, worst, tuple(done), failures)

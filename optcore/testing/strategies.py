@@ -138,3 +138,11 @@ def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     arrays = [np.asarray(rng.integers(-16, 17, shape) / 8.0) for _ in range(steps + 1)]
     return Case(rule.bind(**values), arrays[0], tuple(arrays[1:]))
+
+
+def plain_cases(rule: Rule) -> list[Case]:
+    """One case of each shape, with the rule's own hyper-parameters and elements of one order of magnitude."""
+    rng = np.random.default_rng(0)
+    bound = rule.bind(**{name: 1.0 for name, value in rule.values().items() if value is REQUIRED})
+    shapes = [s for s in SHAPES if rule.ndim in (None, len(s))]
+    return [Case(bound, rng.normal(size=s) + 0.5, (rng.normal(size=s), rng.normal(size=s))) for s in shapes]
