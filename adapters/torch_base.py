@@ -124,9 +124,8 @@ class Optimizer(torch.optim.Optimizer):
             if other is not self._ready and other.step(self):
                 self._ready = other
                 return True
-        if self._ready is not None:
-            known.append(self._ready)
-            del known[:-PATTERNS]
+        old = known if self._ready is None or self._ready in known else [*known, self._ready]
+        known[:] = [each for each in old if each.belongs(self)][-PATTERNS:]  # nothing outlives its state
         return False
 
     def init_state(self) -> None:

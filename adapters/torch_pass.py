@@ -134,8 +134,8 @@ class Ready:
         self.resting = [p for params in self.params for p in params if id(p) not in moving]
         self.states = list(optimizer.state.values())
 
-    def holds(self, optimizer: Optimizer) -> bool:
-        """Whether groups, states and gradients are those that were found fit."""
+    def belongs(self, optimizer: Optimizer) -> bool:
+        """Whether groups and states are those that were found fit; a gradient may have come or gone."""
         groups, states = optimizer.param_groups, optimizer.state
         if len(groups) != len(self.every) or len(states) != len(self.states):
             return False
@@ -146,9 +146,13 @@ class Ready:
                 return False
         if not all(map(is_, states.values(), self.states)):
             return False
+        return all(each.same_states() for each in self.standing)
+
+    def holds(self, optimizer: Optimizer) -> bool:
+        """Whether groups, states and gradients are those that were found fit."""
         if any(p.grad is not None for p in self.resting):
             return False
-        return all(each.same_states() and each.ready() for each in self.standing)
+        return self.belongs(optimizer) and all(each.ready() for each in self.standing)
 
     def step(self, optimizer: Optimizer) -> bool:
         """Make one step; False, with nothing moved, where that takes another way."""

@@ -326,3 +326,26 @@ def test_a_group_added_late_follows_the_schedule_where_it_is() -> None:
         optimizer.step()
     assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[1]["lr"] == pytest.approx(0.5)
     assert float(params[1].detach()) == pytest.approx(0.5)
+
+
+def test_a_state_that_was_replaced_is_freed() -> None:
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = ours.AdamW([p])
+    optimizer.step()
+    old = weakref.ref(optimizer.state[p]["exp_avg"])
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step()
+    assert old() is None
+
+
+def test_gradients_that_come_and_go_keep_the_fast_way() -> None:
+    params = [nn.Parameter(torch.ones(3)) for _ in range(3)]
+    optimizer = ours.AdamW(params)
+    seen = set()
+    for step in range(8):
+        for i, p in enumerate(params):
+            p.grad = None if step > 1 and i == step % 2 else torch.ones(3)
+        optimizer.step()
+        seen.add(id(optimizer._ready))
+    assert None not in seen and len(seen) == 3

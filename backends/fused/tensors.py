@@ -27,7 +27,8 @@ from optcore.rule import Rule
 __all__ = ["Member", "Standing"]
 
 address, count, contiguous = torch.Tensor.data_ptr, torch.Tensor.numel, torch.Tensor.is_contiguous
-negative = torch.Tensor.is_neg
+negative, bytes_of = torch.Tensor.is_neg, attrgetter("nbytes")
+PLAIN_TYPES = set(PLAIN)
 dtype_of, grad_of = attrgetter("dtype"), attrgetter("grad")
 
 
@@ -87,13 +88,15 @@ class Standing:
         ]
         if any("own" in kinds for _, kinds, _, _ in self.classes):
             raise Unfusable("a state of a leaf that is a single number")
-        self.columns: dict[str, list[int]] = {}
         self.table: dict[str, Any] = {}
         sized = {n: [SIZES.get(c[2].get(n, ""), 0) for c in self.classes] for n in ("p", "g", *dict(self.fields))}
         self.widths = {name: np.array(sizes, np.int64)[self.of_leaf] for name, sizes in sized.items()}
         self.found = self._tensors()
         self.kept = [x for x in self.found if x is not None]
-        self.known = (self.dtypes, list(map(dtype_of, self.kept)), list(map(count, self.kept)), self._places())
+        self.there = np.array([x is not None for x in self.found], bool)
+        self.bytes = list(map(bytes_of, self.written()))
+        self.description = self._description()
+        self.places: tuple[list[int], list[int], list[int]] = ([], [], [])
         self.length = np.array(self.sizes, np.int64)
 
     def _described(
@@ -129,27 +132,23 @@ class Standing:
         """Whether every tensor is as it was, but for its place and its values, and every gradient fits."""
         grads = list(map(grad_of, self.params)) if grads is None else grads
         try:
-            if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= set(PLAIN):
-                return False
-            if list(map(count, grads)) != self.sizes or list(map(count, self.params)) != self.sizes:
+            if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= PLAIN_TYPES:
                 return False
             if any(map(negative, grads)) or any(map(negative, self.params)):
                 return False  # the sign is in the tensor and not in its memory
-            if not all(map(is_, map(dtype_of, grads), self.dtypes)) or not self._unchanged():
+            if not all(map(is_, map(dtype_of, grads), self.dtypes)) or list(map(count, grads)) != self.sizes:
+                return False
+            if list(map(bytes_of, self.params)) + list(map(bytes_of, self.kept)) != self.bytes:
                 return False
             if self.plain:
                 if not (all(map(contiguous, grads)) and all(map(contiguous, self.params))):
                     return False
             elif self._orders(grads) != self.orders or self._orders(self.params) != self.orders:
                 return False
-            columns = {"p": list(map(address, self.params)), "g": list(map(address, grads))}
-            for field, name in self.fields:
-                columns[field] = [0 if (x := s.get(name)) is None else address(x) for s in self.states]
-            if self.counted:
-                columns["step"] = [address(s["step"]) for s in self.states]
-        except (RuntimeError, KeyError):  # a tensor without memory of its own, or a state that was taken away
+            places = list(map(address, self.params)), list(map(address, grads)), list(map(address, self.kept))
+        except RuntimeError:  # a tensor without memory of its own
             return False
-        return columns == self.columns or self._moved(columns)
+        return places == self.places or self._moved(places)
 
     def same_states(self) -> bool:
         """Whether every state tensor is the one that was found fit."""
@@ -160,20 +159,11 @@ class Standing:
         names = [name for _, name in self.fields] + ["step"] * self.counted
         return [state.get(name) for state in self.states for name in names]
 
-    def _unchanged(self) -> bool:
-        """Whether no tensor was given another dtype, size or order in place, by its ``data``."""
-        params, kept, sizes, places = self.known
-        return (
-            all(map(is_, map(dtype_of, self.params), params))
-            and all(map(is_, map(dtype_of, self.kept), kept))
-            and list(map(count, self.kept)) == sizes
-            and self._places() == places
-        )
-
-    def _places(self) -> Any:
-        """The order of the states' elements, and the devices where there is more than one."""
+    def _description(self) -> Any:
+        """Dtypes, order and devices; another of these, given in place by ``data``, comes with another place."""
+        written = self.written()
         order = all(map(contiguous, self.kept)) if self.plain else self._orders(self.kept)
-        return order, [x.device for x in self.written()] if torch.cuda.is_initialized() else None
+        return list(map(dtype_of, written)), order, [x.device for x in written]
 
     def written(self) -> tuple[Any, ...]:
         """Everything that a step writes to."""
@@ -183,21 +173,26 @@ class Standing:
     def _orders(tensors: Sequence[Any]) -> list[Any]:
         return [(backend.address(x) or (0, None))[1] for x in tensors]
 
-    def _moved(self, columns: dict[str, list[int]]) -> bool:
+    def _moved(self, places: tuple[list[int], list[int], list[int]]) -> bool:
         """Take note of new places; False where something that is written overlaps anything else."""
-        changed = [name for name, column in columns.items() if column != self.columns.get(name)]
-        table = dict(self.table)
-        for name in changed:
-            table[name] = np.array(columns[name], dtype=np.uint64)
+        params, grads, kept = places
+        if (params, kept) != (self.places[0], self.places[2]) and self._description() != self.description:
+            return False
+        states = np.zeros(len(self.found), np.uint64)
+        states[self.there] = kept
+        columns = states.reshape(len(self.params), -1).T
+        names = [field for field, _ in self.fields] + ["step"] * self.counted
+        table = {"p": np.array(params, np.uint64), "g": np.array(grads, np.uint64)}
+        table |= {name: np.ascontiguousarray(column) for name, column in zip(names, columns, strict=True)}
         written = [name for name in table if name not in ("g", "step")]
         if any(np.any((table[n] == 0) & (self.length > 0) & (self.widths[n] > 0)) for n in (*written, "g")):
             return False  # a tensor of zeros that has no memory
-        if self.counted and len(set(columns["step"])) < len(columns["step"]):
+        if self.counted and len(np.unique(table["step"])) < len(self.params):
             return False  # two parameters with one count
         spans = {name: self.length * self.widths[name] for name in [*written, "g"]}
         if not disjoint([(table[n], spans[n]) for n in written], [(table["g"], spans["g"])]):
             return False
-        self.columns, self.table = columns, table
+        self.places, self.table = places, table
         return True
 
     def batches(
