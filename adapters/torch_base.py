@@ -117,15 +117,16 @@ class Optimizer(torch.optim.Optimizer):
 
     def _fast(self) -> bool:
         """Make the step as the last one was made, or as one before it: gradients come and go in few patterns."""
-        if self._ready is not None and self._ready.step(self):
-            return True
-        known = self.__dict__.setdefault("_known", [])
+        known: list[Ready] = self.__dict__.setdefault("_known", [])
+        if self._ready is not None:
+            if self._ready.step(self):
+                return True
+            known[:] = [self._ready, *(each for each in known if each is not self._ready)]
+        known[:] = [each for each in known if each.belongs(self)][:PATTERNS]  # nothing outlives its state
         for other in known:
             if other is not self._ready and other.step(self):
                 self._ready = other
                 return True
-        old = known if self._ready is None or self._ready in known else [*known, self._ready]
-        known[:] = [each for each in old if each.belongs(self)][-PATTERNS:]  # nothing outlives its state
         return False
 
     def init_state(self) -> None:
