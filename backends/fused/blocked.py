@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from optcore import leaf as template
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.fused.graph import Unfusable, trace
 from optcore.backends.fused.memory import disjoint
@@ -57,22 +58,23 @@ class Blocked:
 
     def run(self, threads: int) -> tuple[dict[int, tuple[Any, list[Any]]], list[Any]]:
         """Run what was taken: for each position the new parameter and the state's arrays, and no shared fields."""
-        del threads
+        del threads  # two of them spend their time waiting for Python's lock
         return {i: self._leaf(self.leaves[i]) for i in self.taken}, []
 
     def _leaf(self, leaf: Any) -> tuple[Any, list[Any]]:
-        from optcore.backends.drive import Leaf, eager
+        from optcore.backends.drive import lockstep
 
         rule, backend = self.rule, self.backend
-        state = rule.unpack(leaf.state)
-        new = [x if self.donate else backend.empty_like(x) for x in (leaf.p, *state)]
-        p, g, *rest = (_flat(x) for x in (leaf.p, leaf.g, *state))
-        out = [_flat(x) for x in new]
-        for start in range(0, p.size, BLOCK):
+        compute = COMPUTE[backend.dtype(leaf.p)]
+        arrays = [leaf.p, *rule.unpack(leaf.state)]
+        new = [x if self.donate else backend.empty_like(x) for x in arrays]
+        flat, out = [_flat(x) for x in (leaf.g, *arrays)], [_flat(x) for x in new]
+        for start in range(0, leaf.p.size, BLOCK):
             cut = slice(start, start + BLOCK)
-            part = Leaf(p[cut], g[cut], rule.pack([x[cut] for x in rest]), leaf.t, leaf.values)
-            ((moved, arrays),), _ = eager(rule, backend, [part], [])
-            for target, x in zip(out, (moved.p, *arrays), strict=True):
+            g, p, *state = (backend.cast(x[cut], compute) for x in flat)
+            law = template.update(rule, backend.xp, p, g, rule.pack(state), leaf.t, leaf.values)
+            (((moved, _), after),) = lockstep([law], backend)
+            for target, x in zip(out, (moved, *rule.unpack(after)), strict=True):
                 target[cut] = x
         return new[0], new[1:]
 

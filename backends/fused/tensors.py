@@ -94,7 +94,10 @@ class Standing:
         self.found = self._tensors()
         self.kept = [x for x in self.found if x is not None]
         self.there = np.array([x is not None for x in self.found], bool)
-        self.bytes = list(map(bytes_of, self.written()))
+        names = [name for _, name in self.fields]
+        own = (state.get(name) for state in self.states for name in names)
+        self.large = [*self.params, *(x for x in own if x is not None)]  # all but the counts
+        self.bytes = list(map(bytes_of, self.large))
         self.description = self._description()
         self.places: tuple[list[int], list[int], list[int]] = ([], [], [])
         self.length = np.array(self.sizes, np.int64)
@@ -134,11 +137,11 @@ class Standing:
         try:
             if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= PLAIN_TYPES:
                 return False
-            if any(map(negative, grads)) or any(map(negative, self.params)):
+            if any(map(negative, grads)):
                 return False  # the sign is in the tensor and not in its memory
             if not all(map(is_, map(dtype_of, grads), self.dtypes)) or list(map(count, grads)) != self.sizes:
                 return False
-            if list(map(bytes_of, self.params)) + list(map(bytes_of, self.kept)) != self.bytes:
+            if list(map(bytes_of, self.large)) != self.bytes:
                 return False
             if self.plain:
                 if not (all(map(contiguous, grads)) and all(map(contiguous, self.params))):
@@ -251,7 +254,7 @@ class Standing:
             scalars = together(batches)
         if self.counted:
             counters().bump(self.table["step"].ctypes.data, len(self.params))
-        torch.autograd.graph.increment_version(self.written())
+        torch.autograd.graph.increment_version(self.params)  # no graph has seen the states
         if not batches or not any(f.shared for f in rule.fields):
             return []
         first, compute = scalars[0], batches[0].compute
