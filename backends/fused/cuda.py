@@ -5,8 +5,9 @@ function of its own: behind a few definitions (tests/cuda_host.h) it is plain C+
 execution are run with it where there is no device.
 
 A number's result does not depend on where it stands: nothing is reassociated, and nvrtc.OPTIONS forbid
-contraction and flushing. Elementary functions are CUDA's own; the certified bound allows them 8 units and pow in float32 is worked out in float64,
-since its error grows with the exponent. No device has confirmed it: the tests marked ``gpu`` would.
+contraction and flushing. Elementary functions are CUDA's own, for which the certified bound has 8 units; pow in
+float32 is worked out in float64, since its error grows with the exponent. No device has confirmed it yet: the
+tests marked ``gpu`` would.
 """
 
 from __future__ import annotations
