@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from optcore import leaf as template
 from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
+from optcore.backends.lockstep import lockstep
 from optcore.backends.rounding import stochastic
 from optcore.effects import Due, Max
 from optcore.hyper import Hyper
@@ -197,7 +198,7 @@ def eager(
         else:
             laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
     done: list[tuple[Moved, list[Any]]] = []
-    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, lockstep(laws, backend), strict=True):
+    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, solve(laws, backend), strict=True):
         if dtype.startswith("complex"):
             moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
         else:
@@ -231,27 +232,20 @@ def is_static(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def lockstep(laws: Sequence[Law], backend: Backend) -> list[Any]:
+def solve(laws: Sequence[Law], backend: Backend) -> list[Any]:
     """Run laws side by side; where they yield, combine what they yield and send it to each."""
-    answers: list[Any] = [None] * len(laws)
-    results: list[Any] = [None] * len(laws)
-    while True:
-        requests: dict[int, Any] = {}
-        for i, law in enumerate(laws):
-            try:
-                request = law.send(answers[i])
-                while isinstance(request, Due):
-                    request = law.send(backend.cond(request.condition, request.then, request.state))
-                requests[i] = request
-            except StopIteration as stop:
-                results[i] = stop.value
-        if not requests:
-            return results
-        if len(requests) < len(laws):
-            raise RuntimeError("optcore: some leaves ask for a total and others do not; a law must yield on every leaf")
-        totals = _combine(list(requests.values()), backend)
-        for i, request in requests.items():
-            answers[i] = _answer(totals, request, backend)
+
+    def send(law: Law, answer: Any) -> Any:
+        request = law.send(answer)
+        while isinstance(request, Due):
+            request = law.send(backend.cond(request.condition, request.then, request.state))
+        return request
+
+    def answers(requests: list[Any]) -> list[Any]:
+        totals = _combine(requests, backend)
+        return [_answer(totals, request, backend) for request in requests]
+
+    return lockstep(laws, answers, send)
 
 
 def _combine(requests: Sequence[Any], backend: Backend) -> Any:

@@ -62,7 +62,7 @@ class Blocked:
         return {i: self._leaf(self.leaves[i]) for i in self.taken}, []
 
     def _leaf(self, leaf: Any) -> tuple[Any, list[Any]]:
-        from optcore.backends.drive import lockstep
+        from optcore.backends.drive import solve
 
         rule, backend = self.rule, self.backend
         compute = COMPUTE[backend.dtype(leaf.p)]
@@ -73,7 +73,7 @@ class Blocked:
             cut = slice(start, start + BLOCK)
             g, p, *state = (backend.cast(x[cut], compute) for x in flat)
             law = template.update(rule, backend.xp, p, g, rule.pack(state), leaf.t, leaf.values)
-            (((moved, _), after),) = lockstep([law], backend)
+            (((moved, _), after),) = solve([law], backend)
             for target, x in zip(out, (moved, *rule.unpack(after)), strict=True):
                 target[cut] = x
         return new[0], new[1:]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from optcore.backends.fused.program import REDUCTIONS, WEAK, Program, evaluate
+from optcore.backends.lockstep import lockstep
 
 __all__ = ["Lists", "copied", "together"]
 
@@ -208,22 +209,14 @@ def _reduced(op: str, x: Any) -> Any:
 
 def together(running: Sequence[Generator[Any, Any, dict[str, list[Any]]]]) -> list[dict[str, list[Any]]]:
     """Run lists in lock-step; totals are formed on the first device, in float64 where every such device has it."""
-    results: list[Any] = [None] * len(running)
-    answers: Any = None
-    while True:
-        requests = []
-        for k, each in enumerate(running):
-            try:
-                requests.append(each.send(answers))
-            except StopIteration as stop:
-                results[k] = stop.value
-        if not requests:
-            return results
-        if len(requests) < len(running):
-            raise RuntimeError("optcore: some leaves ask for a total and others do not; a law must yield on every leaf")
-        answers = []
+
+    def answers(requests: list[Any]) -> list[Any]:
+        totals = []
         for parts in zip(*requests, strict=True):
             local = [x for values, _ in parts for x in values]
             whole = torch.stack([x.to(local[0].device) for x in local])
             whole = whole.double() if whole.device.type in ("cpu", "cuda") else whole
-            answers.append(torch.max(whole) if parts[0][1] else torch.sum(whole))
+            totals.append(torch.max(whole) if parts[0][1] else torch.sum(whole))
+        return [totals] * len(requests)
+
+    return lockstep(running, answers)

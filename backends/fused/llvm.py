@@ -189,8 +189,10 @@ LOOPS = """
 """
 
 
-COUNTERS = """
-define void @read(ptr %table, i64 %n, ptr %out) {
+def _over_table(header: str, body: str) -> str:
+    """A function that does something to the float32 at each of n addresses."""
+    return f"""
+define void {header} {{
 entry:
   %any = icmp sgt i64 %n, 0
   br i1 %any, label %loop, label %done
@@ -199,31 +201,20 @@ loop:
   %slot = getelementptr ptr, ptr %table, i64 %i
   %at = load ptr, ptr %slot
   %value = load float, ptr %at
-  %wide = fpext float %value to double
-  %to = getelementptr double, ptr %out, i64 %i
-  store double %wide, ptr %to
+  {body}
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %n
   br i1 %more, label %loop, label %done
 done:
   ret void
-}
-define void @bump(ptr %table, i64 %n) {
-entry:
-  %any = icmp sgt i64 %n, 0
-  br i1 %any, label %loop, label %done
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  %slot = getelementptr ptr, ptr %table, i64 %i
-  %at = load ptr, ptr %slot
-  %value = load float, ptr %at
-  %new = fadd float %value, 1.0
-  store float %new, ptr %at
-  %next = add i64 %i, 1
-  %more = icmp slt i64 %next, %n
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}
+}}
 """
+
+
+_READ = """%wide = fpext float %value to double
+  %to = getelementptr double, ptr %out, i64 %i
+  store double %wide, ptr %to"""
+_BUMP = """%new = fadd float %value, 1.0
+  store float %new, ptr %at"""
+COUNTERS = _over_table("@read(ptr %table, i64 %n, ptr %out)", _READ) + _over_table("@bump(ptr %table, i64 %n)", _BUMP)
 """torch keeps each parameter's count of updates in a 0-d tensor of its own: read them all, add 1 to all."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from optcore.backends.fused import pool
 from optcore.backends.fused.program import REDUCTIONS, Pass, Program
+from optcore.backends.lockstep import lockstep
 
 __all__ = ["CHUNK", "Batch", "Processors", "chunks", "together"]
 
@@ -126,22 +127,12 @@ class Batch:
 
 def together(batches: Sequence[Batch]) -> list[Mapping[int, Any]]:
     """Run batches in lock-step: totals are over the leaves of all of them, in float64."""
-    running = [batch.run() for batch in batches]
-    results: list[Any] = [None] * len(running)
-    answers: list[Any] = [None] * len(running)
-    while True:
-        requests = []
-        for k, each in enumerate(running):
-            try:
-                requests.append(each.send(answers[k]))
-            except StopIteration as stop:
-                results[k] = stop.value
-        if not requests:
-            return results
-        if len(requests) < len(running):
-            raise RuntimeError("optcore: some leaves ask for a total and others do not; a law must yield on every leaf")
+
+    def answers(requests: list[Any]) -> list[Any]:
         totals = []
         for parts in zip(*requests, strict=True):
             values = np.concatenate([np.asarray(x, dtype=np.float64) for x, _ in parts])
             totals.append(np.max(values) if parts[0][1] else np.sum(values))
-        answers = [totals] * len(running)
+        return [totals] * len(requests)
+
+    return lockstep([batch.run() for batch in batches], answers)
