@@ -12,7 +12,7 @@ from optcore.backends.optimizer import of_leaf
 from optcore.backends.torch import backend
 
 if TYPE_CHECKING:
-    from optcore.adapters.keras import Optimizer
+    from optcore.adapters.keras_base import Optimizer
 
 __all__ = ["Ready", "stand"]
 
@@ -21,8 +21,9 @@ def stand(optimizer: Optimizer, variables: list[Any], slots: list[Any]) -> Ready
     """What moves these variables at once; None where a tensor, the rule or the recipe does not allow it."""
     recipe = optimizer._own.plan.recipe
     plain = recipe.on_nonfinite == "propagate" and recipe.rounding == "nearest"
+    alone = not recipe.gathers and recipe.average is None
     noise = any(f.noise for f in recipe.rule.fields)
-    if not plain or noise or not fused.usable() or recipe.rule.axes or optimizer._own.late:
+    if not plain or not alone or noise or not fused.usable() or recipe.rule.axes or optimizer._own.late:
         return None
     try:
         return Ready(optimizer, variables, slots)
@@ -40,7 +41,7 @@ class Ready:
         recipe, fields = self.plan.recipe, self.plan.recipe.rule.fields
         self.held = [*variables, *(s for mine in slots for s in mine if s is not None)]
         self.tensors = [v._value for v in self.held]
-        self.shared = optimizer._own.shared
+        self.shared = optimizer._own.kept.shared
         members = []
         for v, mine in zip(variables, slots, strict=True):
             state = {f.name: s._value for f, s in zip(fields, mine, strict=True) if s is not None}

@@ -77,7 +77,7 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             micro=jnp.zeros([], jnp.int32),
             shared={names[i]: x for i, x in zip(common, shared, strict=True)},
             leaves={names[i]: column(i) for i in local},
-            gathered=jax.tree.map(jnp.zeros_like, params) if recipe.accumulate > 1 else None,
+            gathered=jax.tree.map(jnp.zeros_like, params) if recipe.gathers else None,
             average=jax.tree.map(jnp.asarray, params) if recipe.average is not None else None,
         )
 
@@ -117,7 +117,7 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             shared=tuple(state.shared[names[i]] for i in common),
             counts=(state.count,) * len(grads),
             leaves=tuple(leaves),
-            gathered=tuple(treedef.flatten_up_to(state.gathered)) if recipe.accumulate > 1 else (),
+            gathered=tuple(treedef.flatten_up_to(state.gathered)) if recipe.gathers else (),
             average=tuple(treedef.flatten_up_to(state.average)) if recipe.average is not None else (),
         )
         moved, after = advance_all(recipe, backend, given, grads, paths, before, numbers)
@@ -131,7 +131,7 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             micro=jnp.asarray(after.micro, jnp.int32),
             shared={names[i]: x for i, x in zip(common, after.shared, strict=True)},
             leaves={names[i]: treedef.unflatten([stored(i, a[i]) for a in arrays]) for i in local},
-            gathered=treedef.unflatten(after.gathered) if recipe.accumulate > 1 else None,
+            gathered=treedef.unflatten(after.gathered) if recipe.gathers else None,
             average=treedef.unflatten(after.average) if recipe.average is not None else None,
         )
         return treedef.unflatten(steps), new

@@ -192,7 +192,7 @@ class Optimizer(torch.optim.Optimizer):
         return list(passes.values())
 
     def _advance(self, one: Pass, *, fuse: bool) -> None:
-        if not one.leaves and one.recipe.accumulate == 1:
+        if not one.leaves and not one.recipe.gathers:
             return
         params = [m.p for m in one.leaves]
         state = self._gathered(one)
@@ -214,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             leaves.append(recipe.rule.pack([mine.get(n) for n in names_of(m.plan)]))
         first = one.groups[0][0]
         shared = tuple(first[n] for n in one.shared if n in first)
-        gathered = tuple(self.state[m.p].get("gathered") for m in one.leaves) if recipe.accumulate > 1 else ()
+        gathered = tuple(self.state[m.p].get("gathered") for m in one.leaves) if recipe.gathers else ()
         average = tuple(self.state[m.p]["average"] for m in one.leaves) if recipe.average is not None else ()
         return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
 
@@ -230,7 +230,7 @@ class Optimizer(torch.optim.Optimizer):
                     mine[name].copy_(x)
             else:
                 mine.update(new)
-            if recipe.accumulate > 1:
+            if recipe.gathers:
                 mine.pop("gathered", None)
                 mine |= {} if state.gathered[i] is None else {"gathered": state.gathered[i]}
             if recipe.average is not None:

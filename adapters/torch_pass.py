@@ -102,7 +102,7 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
         if (
             recipe.rule.axes
             or any(f.noise for f in recipe.rule.fields)
-            or recipe.accumulate > 1
+            or recipe.gathers
             or recipe.average is not None
             or recipe.on_nonfinite != "propagate"
             or recipe.rounding != "nearest"

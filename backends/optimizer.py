@@ -16,6 +16,7 @@ from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.scalars import is_host
+from optcore.schedule import resolve
 
 __all__ = ["Optimizer", "OptimizerState", "advance_all", "begin", "of_leaf"]
 
@@ -90,7 +91,7 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
         arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
         shared = shared or tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
         states.append(_stored(recipe, arrays, p, backend))
-    gathered = _nothing_gathered(backend, leaves) if recipe.accumulate > 1 else ()
+    gathered = _nothing_gathered(backend, leaves) if recipe.gathers else ()
     average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
     return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
 
@@ -118,7 +119,7 @@ def advance_all(
         return _step(recipe, backend, [m.p for m in carry[0]], grads, paths, carry[1], overrides, how)
 
     rest = [Moved(p, None) for p in params]
-    if recipe.accumulate == 1:
+    if not recipe.gathers:
         return step((rest, state), grads)
     micro = state.micro if is_host(state.micro) else backend.floating(state.micro)
     gathered = [_gather(backend, *pair, micro) for pair in zip(state.gathered, grads, strict=True)]
@@ -131,7 +132,9 @@ def advance_all(
         moved = [Moved(m.p, None if m.step is None else backend.cast(m.step, backend.dtype(m.p))) for m in moved]
         return moved, after._replace(micro=after.micro * 0, gathered=empty)
 
-    return backend.cond(waiting.micro >= recipe.accumulate, full, (rest, waiting))  # type: ignore[no-any-return]
+    e = state.step if is_host(state.step) else backend.floating(state.step)
+    due = micro + 1.5 >= resolve(recipe.accumulate, backend.xp, e)  # a schedule's value is rounded
+    return backend.cond(due, full, (rest, waiting))  # type: ignore[no-any-return]
 
 
 def _nothing_gathered(backend: Backend, leaves: Sequence[Any]) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -41,7 +42,8 @@ class Recipe:
         Numbers and switches of single leaves: ``{"bias$": {"weight_decay": 0.0}}`` by regular expressions on the
         leaf's path; of several that match, the last one wins.
     accumulate
-        The number of micro-steps whose mean gradient makes one update.
+        The number of micro-steps whose mean gradient makes one update; a schedule of it, by the update and rounded to
+        the nearest whole number, lets the batch grow.
     average
         The decay of a moving average of the parameters, kept beside them; None keeps none.
     on_nonfinite
@@ -69,7 +71,7 @@ class Recipe:
     no_decay: tuple[str, ...] = ()
     layout: Layout | Mapping[str, Layout] | None = None
     leaves: Mapping[str, Mapping[str, Any]] | None = None
-    accumulate: int = 1
+    accumulate: int | Schedule = 1
     average: float | None = None
     on_nonfinite: Literal["propagate", "skip"] = "propagate"
     state_dtype: Literal["compute", "param"] = "compute"
@@ -84,7 +86,7 @@ class Recipe:
         no_decay: str | tuple[str, ...] | list[str] = (),
         layout: Layout | Mapping[str, Layout] | None = None,
         leaves: Mapping[str, Mapping[str, Any]] | None = None,
-        accumulate: int = 1,
+        accumulate: int | Schedule = 1,
         average: float | None = None,
         on_nonfinite: Literal["propagate", "skip"] = "propagate",
         state_dtype: Literal["compute", "param"] = "compute",
@@ -110,9 +112,7 @@ class Recipe:
         )
         put("layout", _layout(layout))
         put("leaves", _leaves(rule, leaves) if leaves else None)
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-            raise ValueError(f"Recipe: accumulate={accumulate!r} is no count; give a whole number of at least 1")
-        put("accumulate", accumulate)
+        put("accumulate", _count(accumulate))
         if average is not None and not 0 <= average < 1:
             raise ValueError(f"Recipe: average={average!r} is out of range; give None or a number in [0, 1)")
         put("average", average)
@@ -122,6 +122,11 @@ class Recipe:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"Recipe: seed={seed!r} is no seed; give a whole number from 0 to 2^32 - 1")
         put("seed", seed)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether gradients of several micro-steps make one update."""
+        return self.accumulate != 1
 
     @property
     def values(self) -> dict[str, Any]:
@@ -155,7 +160,7 @@ class Recipe:
     def to_json(self, *, indent: int | None = 2) -> str:
         """The recipe as JSON text; ``from_json`` gives an equal recipe."""
         options = {
-            f.name: _json(getattr(self, f.name))
+            f.name: _plain(getattr(self, f.name))
             for f in fields(self)
             if f.name in OPTIONS and getattr(self, f.name) != f.default
         }
@@ -178,7 +183,10 @@ class Recipe:
         for name in data:
             if name not in known:
                 raise ValueError(unknown("Recipe", "entry", name, known))
-        return cls(_rule(data.pop("rule"), rules or {}), **data)
+        own = rules or {}
+        if isinstance(data.get("accumulate"), dict):
+            data["accumulate"] = _number(data["accumulate"], own)
+        return cls(_rule(data.pop("rule"), own), **data)
 
     def __hash__(self) -> int:
         layout = tuple(self.layout.items()) if isinstance(self.layout, Mapping) else self.layout
@@ -202,6 +210,17 @@ def _regex(name: str, pattern: str) -> str:
     except (re.error, TypeError) as error:
         raise ValueError(f"Recipe: {name} holds {pattern!r}, no regular expression: {error}") from None
     return pattern
+
+
+def _count(value: Any) -> int | Schedule:
+    """A number of micro-steps, or a schedule that starts with one."""
+    first = value(0) if isinstance(value, Schedule) else value
+    whole = isinstance(first, int) and not isinstance(first, bool)
+    if not (whole or (first is not value and isinstance(first, float))) or not 1 <= first < math.inf:
+        words = "a whole number of at least 1, or a schedule of such"
+        at = f", {first!r} at step 0," if first is not value else ""
+        raise ValueError(f"Recipe: accumulate={value!r}{at} is no count; give {words}")
+    return value  # type: ignore[no-any-return]
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
@@ -250,6 +269,8 @@ def _plain(value: Any) -> Any:
         return {"schedule": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"Recipe: {value!r} of type {type(value).__name__} has no JSON form; give a number or a schedule")

@@ -6,8 +6,10 @@ from typing import Any
 
 from optcore import registry
 from optcore.recipe import Recipe
+from optcore.schedule import Schedule
+from optcore.schedules.batch import growing_batch as _growing
 
-__all__ = ["adamwr", "sgdwr"]
+__all__ = ["adamwr", "growing_batch", "sgdwr"]
 
 
 def adamwr(
@@ -43,6 +45,26 @@ def sgdwr(
     Source: Loshchilov & Hutter 2019, alg. 1 with appendix B.1 and B.2.
     """
     return _restarted("velocity", lr, decay, first, growth, floor, options)
+
+
+def growing_batch(recipe: Recipe, *, start: int = 1, limit: int) -> Recipe:
+    """The recipe with its batch growing where its learning rate would have fallen.
+
+    Parameters
+    ----------
+    recipe
+        One whose ``lr`` is a schedule, highest at its start: a warm-up is put around the result's.
+    start, limit
+        The micro-batches that make an update at first, and at most. From the limit on the rate falls.
+
+    Source: Smith, Kindermans, Ying & Le 2018. The schedules count updates, of which there are fewer.
+
+    """
+    decay = recipe.values["lr"]
+    if not isinstance(decay, Schedule):
+        raise TypeError(f"optcore.recipes.growing_batch: lr={decay!r} is no schedule; give one that falls")
+    sizes, rates = _growing(decay, start=start, limit=limit)
+    return recipe.replace(lr=rates, accumulate=sizes)
 
 
 def _restarted(

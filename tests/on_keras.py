@@ -223,10 +223,16 @@ def test_decay_can_be_excluded_and_errors_name_their_reason() -> None:
 STEEP = schedules.piecewise(start=1.0, points=[(1, 0.1)])
 
 
-@pytest.mark.parametrize("options", [{"accumulate": 2}, {"on_nonfinite": "skip"}])
-def test_schedules_count_updates_as_the_pure_optimizer_does(options: Any) -> None:
-    recipe = optcore.Recipe("sgd", lr=STEEP, **options)
-    grads = [1.0, 1.0, 1.0, 1.0] if "accumulate" in options else [np.nan, 1.0, 1.0]
+GROWING = {"accumulate": schedules.piecewise(start=1.0, points=[(1, 2.0), (2, 1.5)])}
+
+
+@pytest.mark.parametrize("average", [None, 0.5])
+@pytest.mark.parametrize("options", [{"accumulate": 2}, GROWING, {"on_nonfinite": "skip"}], ids=str)
+def test_accumulation_averages_and_schedules_count_updates_as_the_pure_optimizer_does(
+    options: Any, average: float | None
+) -> None:
+    recipe = optcore.Recipe("sgd", lr=STEEP, average=average, **options)
+    grads = [1.0, 1.0, 0.5, 1.5, 1.0] if "accumulate" in options else [np.nan, 1.0, np.nan, 1.0]
     v = keras.Variable(np.zeros(2))
     optimizer, opt = ours.from_recipe(recipe), optcore.backends.Optimizer(recipe)
     params = {"v": np.zeros(2)}
@@ -234,8 +240,18 @@ def test_schedules_count_updates_as_the_pure_optimizer_does(options: Any) -> Non
     for g in grads:
         optimizer.apply([keras.ops.convert_to_tensor(np.full(2, g))], [v])
         params, state = opt.update(params, {"v": np.full(2, g)}, state)
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(v), params["v"], rtol=1e-12)
-    np.testing.assert_allclose(params["v"], -1.1)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(v), params["v"], rtol=1e-12)
+    assert int(optimizer.iterations) == state.step >= 2
+    if average is not None:
+        optimizer.finalize_variable_values([v])
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(v), state.average[0], rtol=1e-12)
+
+
+def test_keras_arguments_for_single_gradients_are_refused_beside_a_recipe_that_gathers_them() -> None:
+    recipe = optcore.Recipe("sgd", accumulate=2)
+    for options in ({"clipnorm": 1.0}, {"gradient_accumulation_steps": 3}):
+        with pytest.raises(ValueError, match=rf"{next(iter(options))}=.* is for each gradient"):
+            ours.from_recipe(recipe, **options)
 
 
 def test_options_can_be_set_and_schedules_are_saved() -> None:

@@ -83,7 +83,7 @@ in float64 on the host for Python numbers, in the array's own library for arrays
 - optax: `optcore.adapters.optax.schedule(schedule)`, or optax' names, as `cosine_decay_schedule`
 - Keras: `optcore.adapters.keras.schedule(schedule)`, or Keras' names, as `CosineDecay`
 - on a plateau: `optcore.plateau.reduce_on_plateau(like="torch" | "optax" | "keras")`, which remembers
-- a larger batch for a smaller rate: `optcore.schedules.batch.growing_batch(decay, start=..., limit=...)`
+- a larger batch for a smaller rate: `optcore.recipes.growing_batch(recipe, start=..., limit=...)`
 
 Each is drawn over 120 steps with `optcore plot NAME:PARAMETERS`; where libraries differ is in
 [differences](differences.md).

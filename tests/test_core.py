@@ -66,6 +66,11 @@ def test_binding_returns_a_rule_and_validates() -> None:
         (lambda: optcore.Recipe("adma"), ValueError, "no rule 'adma'; did you mean adam"),
         (lambda: optcore.Recipe(3), TypeError, "Recipe: rule=3 is of type int"),
         (lambda: optcore.Recipe("adam", accumulate=0), ValueError, "Recipe: accumulate=0 is no count"),
+        (
+            lambda: optcore.Recipe("adam", accumulate=schedules.rex(peak=0.5, steps=9)),
+            ValueError,
+            "accumulate=rex(peak=0.5, steps=9), 0.5 at step 0, is no count",
+        ),
         (lambda: optcore.Recipe("adam", average=1.0), ValueError, "Recipe: average=1.0 is out of range"),
         (lambda: optcore.Recipe("adam", no_decay=["("]), ValueError, "no regular expression"),
         (lambda: optcore.Recipe("adam", on_nonfinite="panic"), ValueError, "on_nonfinite='panic' is no choice"),
@@ -247,6 +252,7 @@ RECIPES = [
     ),
     optcore.Recipe(optcore.cautious(optcore.matrices(optcore.muon, optcore.adam(beta1=0.8)), scaling="mean")),
     optcore.Recipe("prodigy", growth=1.5, beta3=0.9),
+    optcore.Recipe("adam", accumulate=schedules.batch_growth(decay=schedules.rex(peak=1.0, steps=9), start=2, limit=8)),
 ]
 
 

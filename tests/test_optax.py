@@ -172,13 +172,18 @@ def test_vmap_scan_and_grad_through_an_update() -> None:
     np.testing.assert_allclose(jax.grad(loss)(jnp.ones(2)), -0.5)
 
 
-def test_a_recipe_walks_the_path_of_the_pure_optimizer() -> None:
+GROWING = schedules.piecewise(start=1.0, points=[(1, 2.0)])
+"""Micro-steps that make an update: one, then two."""
+
+
+@pytest.mark.parametrize("accumulate", [2, GROWING], ids=["two", "growing"])
+def test_a_recipe_walks_the_path_of_the_pure_optimizer(accumulate: Any) -> None:
     recipe = optcore.Recipe(
         "prodigy",
         lr=schedules.cosine(peak=1.0, steps=20),
         weight_decay=0.1,
         no_decay=["^b"],
-        accumulate=2,
+        accumulate=accumulate,
         average=0.9,
         on_nonfinite="skip",
     )

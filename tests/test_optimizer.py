@@ -14,6 +14,7 @@ from conftest import Library, numpy_of
 
 import optcore
 from optcore.backends import Optimizer
+from optcore.recipes import growing_batch
 
 RNG = np.random.default_rng(3)
 P, G = RNG.standard_normal((4, 3)), RNG.standard_normal((6, 4, 3))
@@ -63,6 +64,23 @@ def test_accumulation_is_one_step_with_the_mean_gradient() -> None:
     want, _ = run(Optimizer(recipe), {"w": P}, [{"w": G[:3].mean(0)}, {"w": G[3:].mean(0)}])
     np.testing.assert_allclose(got["w"], want["w"], rtol=1e-13)
     assert (state.step, state.micro) == (2, 0)
+
+
+def test_a_growing_batch_takes_the_place_of_a_falling_rate(library: Library) -> None:
+    """1, 2, 4 and again 4 micro-steps make an update; from the limit on the rate falls."""
+    recipe = optcore.Recipe("momentum", lr=optcore.schedules.exponential(start=0.1, rate=0.5))
+    opt = Optimizer(growing_batch(recipe, limit=4))
+    grads = np.concatenate([G, G])[:11]
+    got, state = run(opt, {"w": library.array(P)}, [{"w": library.array(g)} for g in grads])
+    params, plain = {"w": P}, Optimizer(optcore.Recipe("momentum"))
+    want = plain.init(params)
+    for mean, lr in ((grads[:1], 0.1), (grads[1:3], 0.1), (grads[3:7], 0.1), (grads[7:11], 0.05)):
+        by = Optimizer(plain.recipe.replace(lr=lr))
+        params, want = by.update(params, {"w": mean.mean(0)}, want)
+    np.testing.assert_allclose(numpy_of(got["w"]), params["w"], rtol=1e-13)
+    assert (int(state.step), int(state.micro)) == (4, 0)
+    with pytest.raises(TypeError, match=r"growing_batch: lr=0.1 is no schedule"):
+        growing_batch(recipe.replace(lr=0.1), limit=4)
 
 
 def test_the_average_starts_as_a_copy_and_then_decays() -> None:

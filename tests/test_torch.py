@@ -177,14 +177,19 @@ def test_lr_schedulers_and_tensor_rates_work() -> None:
         torch.testing.assert_close(b, a, rtol=1e-12, atol=1e-13)
 
 
-def test_a_recipe_becomes_a_native_object_that_walks_the_same_path() -> None:
+GROWING = schedules.piecewise(start=1.0, points=[(1, 2.0)])
+"""Micro-steps that make an update: one, then two."""
+
+
+@pytest.mark.parametrize("accumulate", [2, GROWING], ids=["two", "growing"])
+def test_a_recipe_becomes_a_native_object_that_walks_the_same_path(accumulate: Any) -> None:
     recipe = optcore.Recipe(
         "prodigy",
         lr=schedules.cosine(peak=1.0, steps=20),
         weight_decay=0.1,
         clip=optcore.clip_by_norm(max_norm=1.0),
         no_decay=["^b"],
-        accumulate=2,
+        accumulate=accumulate,
         average=0.9,
         on_nonfinite="skip",
     )
@@ -202,7 +207,9 @@ def test_a_recipe_becomes_a_native_object_that_walks_the_same_path() -> None:
         params, state = opt.update(params, grads, state)
     for n, p in zip(names, got, strict=True):
         torch.testing.assert_close(p.detach(), params[n], rtol=1e-12, atol=1e-13)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(recipe.values["lr"](1))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(
+        recipe.values["lr"](1 if accumulate == 2 else 2)
+    )  # the update at work
     assert torch.equal(optimizer.param_groups[0]["d"], state.shared[0])
     again = pickle.loads(pickle.dumps(optimizer))
     assert again.param_groups[0]["recipe"] == recipe.to_json(indent=None)

@@ -1,0 +1,277 @@
+"""The base class of the Keras adapter: options, numbers and the way to the driver and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optcore import backends
+from optcore.adapters import native
+from optcore.adapters.keras_state import Variables, values_of
+from optcore.adapters.native import Constructor, Native
+from optcore.backends.base import Backend, missing
+from optcore.backends.drive import starts_from_values
+from optcore.backends.optimizer import advance_all, begin
+from optcore.recipe import Recipe
+from optcore.schedule import Schedule
+
+try:
+    import keras
+except ImportError:
+    raise missing("keras", "keras") from None
+
+__all__ = ["LearningRate", "Optimizer", "schedule"]
+
+CARRIED = ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps")
+"""What Keras does to each gradient it is given: of no use where the recipe gathers several."""
+
+
+def _backend() -> Backend:
+    """Our backend for the tensors of Keras' backend."""
+    kind = keras.backend.backend()
+    if kind not in ("jax", "torch", "tensorflow"):
+        raise ValueError(
+            f"optcore.adapters.keras: Keras' backend {kind!r} cannot train; choose jax, torch or tensorflow"
+        )
+    return backends.named({"tensorflow": "keras"}.get(kind, kind))
+
+
+@keras.saving.register_keras_serializable(package="optcore")
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of ours as Keras' own kind; the step is Keras' iteration."""
+
+    def __init__(self, recipe: str) -> None:
+        self.recipe = recipe
+        self._schedule = Recipe.from_json(recipe).values["lr"]
+
+    def __call__(self, step: Any) -> Any:
+        return self._schedule.at(_backend().xp, keras.ops.cast(step, keras.backend.floatx()))
+
+    def get_config(self) -> dict[str, Any]:
+        """The schedule as the text of a recipe."""
+        return {"recipe": self.recipe}
+
+
+def schedule(law: Schedule) -> LearningRate:
+    """The schedule as Keras' own kind, to be saved and loaded with the model."""
+    return LearningRate(Recipe("sgd", lr=law).to_json(indent=None))
+
+
+@dataclass
+class _Own:
+    """What an optimizer holds beside Keras' attributes, out of sight of Keras' tracking of containers."""
+
+    plan: Native
+    options: dict[str, Any]
+    kept: Variables
+    ready: Any = None  #: the fast way on torch, where the last step found one
+    late: bool = False  #: whether the state is still to start from values that were not there at build
+
+
+class Optimizer(keras.optimizers.Optimizer):
+    """The base of all classes here: keeps state in Keras variables and hands the leaves to the driver.
+
+    Decay is the leaf template's, so Keras' own is switched off; clipping, accumulation, averaging and loss
+    scaling by Keras' arguments are Keras' own, a recipe's are the driver's.
+    """
+
+    _constructor: Constructor
+
+    def __init__(self, learning_rate: Any, weight_decay: Any, options: dict[str, Any], base: dict[str, Any]) -> None:
+        options = {k: _decoded(v) for k, v in options.items()}
+        rate = learning_rate if isinstance(learning_rate, int | float) else 1.0  # each step is given Keras' own
+        plan = self._planned(self._constructor, options, rate)  # raises before anything is kept
+        if plan.recipe.gathers:
+            for name in CARRIED:
+                if base.get(name) is not None:
+                    raise ValueError(
+                        f"optcore.adapters.keras: {name}={base[name]!r} is for each gradient, and the recipe gathers "
+                        f"several (accumulate={plan.recipe.accumulate!r}); give clipping to the recipe, as clip=..."
+                    )
+        if plan.recipe.average is not None:
+            base = {**base, "use_ema": True, "ema_momentum": plan.recipe.average}
+        super().__init__(learning_rate=_rate(learning_rate), weight_decay=weight_decay, **base)
+        self._own = _Own(plan, options, Variables(plan))
+
+    @staticmethod
+    def _planned(constructor: Constructor, options: dict[str, Any], rate: float) -> Native:
+        like = options.get("like")
+        chosen = native.constructor("keras", constructor.name, like) if like else constructor
+        plan = chosen.build(**{k: v for k, v in options.items() if k != "like"}, learning_rate=rate)
+        if plan.recipe.layout is None:  # Keras' kernels are in x out on every backend
+            plan = replace(plan, recipe=plan.recipe.replace(layout="in_out"))
+        return plan
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Make the state of the variables, outside any graph that is being traced."""
+        if self.built:
+            return
+        with _outside_graphs():
+            super().build(variables)
+            plan, backend = self._own.plan, _backend()
+            values = values_of(variables)
+            if values is None:
+                self._own.late = starts_from_values(plan.recipe.rule)
+                values = [keras.ops.zeros(v.shape, dtype=v.dtype) for v in variables]
+            states = [
+                None
+                if self._overwrite_variable_with_gradient(v)
+                else begin(self._recipe_of(v), backend, [value], [v.path])
+                for v, value in zip(variables, values, strict=True)
+            ]
+            self._own.kept.make(self, variables, states)
+
+    @property
+    def iterations(self) -> Any:
+        """The updates made: Keras' count of steps, but for those that gathered a gradient or were skipped."""
+        updates = self._own.kept.updates
+        return super().iterations if updates is None else updates.value
+
+    def _get_current_learning_rate(self) -> Any:
+        """Our schedules count updates, as everywhere; Keras hands its own the micro-steps."""
+        if isinstance(self._learning_rate, LearningRate):
+            return self._learning_rate(self.iterations)
+        return super()._get_current_learning_rate()
+
+    def _set(self, **options: Any) -> None:
+        """Change constructor options, after a check; a compiled step keeps the numbers it was compiled with."""
+        changed = {**self._own.options, **options}
+        self._own.plan = self._planned(self._constructor, changed, 1.0)
+        self._own.options = changed
+
+    def _of_leaf(self, v: Any) -> dict[str, Any]:
+        """The numbers of one variable that are not the recipe's."""
+        if "weight_decay" in self._own.options and self.weight_decay != self._own.options["weight_decay"]:
+            self._set(weight_decay=self.weight_decay)
+        numbers = {} if self._use_weight_decay(v) else {"weight_decay": 0.0}
+        dtype = keras.backend.standardize_dtype(v.dtype)
+        return {**self._own.plan.numbers_of(v.path, tuple(v.shape), dtype), **numbers}
+
+    def _recipe_of(self, v: Any) -> Recipe:
+        extra = self._of_leaf(v)
+        return self._own.plan.recipe.replace(**extra) if extra else self._own.plan.recipe
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Nothing: decay is part of the leaf's update."""
+
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        """Keras' average of every step; a recipe's was taken with the update."""
+        if self._own.plan.recipe.average is None:
+            super()._update_model_variables_moving_average(trainable_variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable; what ``apply`` calls for all of them at once."""
+        self._backend_update_step([gradient], [variable], learning_rate)
+
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        at = [self._get_variable_index(v) for v in trainable_variables]
+        variables, kept = [self._trainable_variables[i] for i in at], self._own.kept
+        if keras.backend.backend() == "torch" and self._ready_step(at, variables, grads, learning_rate):
+            return
+        grads = [keras.ops.convert_to_tensor(g, sparse=False) for g in grads]
+        rate, count = keras.ops.convert_to_tensor(learning_rate), keras.ops.convert_to_tensor(self.iterations)
+        targets = [*variables, *kept.of(at)]
+        if keras.backend.backend() == "tensorflow":
+            self._distribute(at, variables, targets, grads, rate, count)
+            return
+        before = [v.value for v in targets]
+        new = self._advance(at, variables, before, grads, rate, count)
+        for v, x, old in zip(targets, new, before, strict=True):
+            if x is not old:
+                self.assign(v, x)
+
+    def _ready_step(self, at: list[int], variables: list[Any], grads: Any, rate: Any) -> bool:
+        """Make the step on torch without a look at any single tensor; False, with nothing moved, where it cannot."""
+        slots = [self._own.kept.slots[i] for i in at]
+        if not _backend().unwatched() or None in slots:
+            return False
+        from optcore.adapters.keras_ready import stand
+
+        ready = self._own.ready
+        if ready is None or not ready.holds(self, variables, slots, grads):
+            ready = self._own.ready = stand(self, variables, slots)
+            if ready is not None and not ready.holds(self, variables, slots, grads):
+                ready = self._own.ready = None
+        return ready is not None and ready.step(float(rate), int(self.iterations))
+
+    def _distribute(
+        self, at: list[int], variables: list[Any], targets: list[Any], grads: list[Any], rate: Any, count: Any
+    ) -> None:
+        """Under tf.distribute: all-reduce the gradients, then move all variables on each device at once."""
+        import tensorflow as tf
+
+        every = [v.value for v in targets]
+        reduced = self._all_reduce_sum_gradients(list(zip(grads, every, strict=False)))
+
+        def move(_: Any, targets: list[Any], grads: list[Any], rate: Any, count: Any) -> None:
+            values = [tf.convert_to_tensor(v) for v in targets]
+            for v, x in zip(targets, self._advance(at, variables, values, grads, rate, count), strict=True):
+                v.assign(tf.cast(x, v.dtype))
+
+        def merged(strategy: Any, grads: list[Any], rate: Any, count: Any) -> None:
+            strategy.extended.update(every[0], move, args=(every, grads, rate, count), group=False)
+
+        call = tf.__internal__.distribute.interim.maybe_merge_call
+        call(merged, self._distribution_strategy, [g for g, _ in reduced], rate, count)
+
+    def _advance(
+        self, at: list[int], variables: list[Any], values: list[Any], grads: list[Any], rate: Any, count: Any
+    ) -> list[Any]:
+        """The new values of the variables and of what is kept beside them, in order."""
+        recipe, backend, kept = self._own.plan.recipe, _backend(), self._own.kept
+        values, beside = values[: len(at)], values[len(at) :]
+        fuse = backend.name == "torch" and backend.unwatched()
+        if fuse:  # its numbers are at hand, and the variables are the memory that the pass writes to
+            count, rate = int(count), float(rate)
+        step = count if fuse else keras.ops.cast(count, keras.backend.floatx())  # of a schedule's precision
+        state = kept.read(at, beside, step, count)
+        if self._own.late:
+            pairs = zip(variables, values, strict=True)
+            begun = tuple(begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in pairs)
+            state = state._replace(leaves=backend.cond(count == 0, lambda _: begun, state.leaves))
+        grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values, strict=True)]
+        numbers = [{**self._of_leaf(v), "lr": rate} for v in variables]
+        paths = [v.path for v in variables]
+        moved, after = advance_all(recipe, backend, values, grads, paths, state, numbers, fuse=fuse, donate=fuse)
+        return [*(m.p for m in moved), *kept.write(at, after)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Every constructor argument, as Keras' serialisation wants it."""
+        config = super().get_config()
+        options = {k: _encoded(v) for k, v in self._own.options.items() if k not in ("learning_rate", "weight_decay")}
+        if "weight_decay" not in self._own.options:
+            config.pop("weight_decay", None)
+        return {**config, **options}
+
+
+def _encoded(value: Any) -> Any:
+    """A schedule as a configuration can keep it."""
+    return {"optcore": Recipe("sgd", lr=value).to_json(indent=None)} if isinstance(value, Schedule) else value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"optcore"}:
+        return Recipe.from_json(value["optcore"]).values["lr"]
+    return value
+
+
+def _rate(value: Any) -> Any:
+    """A learning rate as Keras' base class takes it: a float, its own kind of schedule or a callable."""
+    if isinstance(value, Schedule):
+        return schedule(value)
+    if isinstance(value, Mapping):
+        return keras.saving.deserialize_keras_object(value)
+    if callable(value) or isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
+    return float(value)
+
+
+def _outside_graphs() -> AbstractContextManager[Any]:
+    """State that starts from values is made eagerly: inside a graph it would start anew at every step."""
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
