@@ -74,7 +74,7 @@ class Ready:
             for decays, layout, extra in self.standing.sources
         ]
         names = [f.name for f in rule.fields if f.shared]
-        given = {name: float(v._value.detach()) for name, v in zip(names, self.shared, strict=True)}
+        given = {name: v._value.detach() for name, v in zip(names, self.shared, strict=True)}
         try:
             batches = self.standing.batches(values, given, count + 1)
         except Unfusable:

@@ -174,7 +174,7 @@ class Ready:
             shared = [(f.name, n) for f, n in zip(each.rule.fields, names, strict=True) if f.shared]
             if any(torch.is_tensor(x) for v in values for x in v.values()):
                 return False
-            given = {f: float(first[n]) for f, n in shared}
+            given = {f: first[n] for f, n in shared}
             try:
                 ready.append((each, each.batches(values, given), shared, numbers, groups))
             except Unfusable:

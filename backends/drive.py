@@ -131,7 +131,10 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> An
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
     seen = _into(rule, backend, p, dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
-    arrays = [backend.copy(x) if x is seen else x for x in rule.unpack(state)]
+    arrays: list[Any] = []
+    for x in rule.unpack(state):  # each its own: one that stood twice could be neither donated nor written in place
+        twice = x is not None and (x is seen or any(x is y for y in arrays))
+        arrays.append(backend.copy(x) if twice else x)
     return rule.pack(_outward(backend, arrays, p, dtype))
 
 

@@ -19,7 +19,7 @@ except ImportError:
 
 SAME = (
     "abs sign sqrt exp log expm1 cos floor maximum minimum where isfinite zeros_like ones_like sum mean max all "
-    "matmul reshape take flip triu stack real"
+    "matmul reshape broadcast_to sort take flip triu stack real"
 ).split()
 
 xp = SimpleNamespace(

@@ -25,10 +25,18 @@ def _squared(xp: Namespace, x: Any) -> tuple[Any, Any, Any]:
     size = xp.abs(x)
     large, small = size > LARGE, size < SMALL
     zero = xp.zeros_like(size)
-    top = xp.where(large, size, zero) * DOWN  # chosen before it is scaled: what is not taken must not overflow
-    low = xp.where(small, size, zero) * UP
+    top = xp.where(large, size * DOWN, zero)  # chosen after it is scaled, see _twice
+    low = xp.where(small, xp.where(small, size, zero) * UP, zero)  # and before: what is not taken must not overflow
     middle = xp.where(large, zero, xp.where(small, zero, size))  # a NaN stays here
     return top * top, middle * middle, low * low
+
+
+def _twice(xp: Namespace, x: Any, factor: float) -> Any:
+    """``x factor factor``, where the factors' product is out of float32's range.
+
+    XLA multiplies ``(x a) b`` as ``x (a b)`` and ``(x a) (y b)`` as ``(x y) (a b)``; it looks through no where.
+    """
+    return xp.where(x == 0, x, x * factor) * factor
 
 
 def squares(xp: Namespace, x: Any, **along: Any) -> tuple[Any, Any, Any]:
@@ -39,8 +47,8 @@ def squares(xp: Namespace, x: Any, **along: Any) -> tuple[Any, Any, Any]:
 
 def root(xp: Namespace, large: Any, middle: Any, small: Any) -> Any:
     """The Euclidean norm from the three sums; 0 for zeros, inf and NaN where an element is."""
-    top = xp.sqrt(large + middle * DOWN * DOWN) * (1.0 / DOWN)
-    usual = xp.sqrt(middle + small * (1.0 / UP) * (1.0 / UP))
+    top = xp.sqrt(large + _twice(xp, middle, DOWN)) * (1.0 / DOWN)
+    usual = xp.sqrt(middle + _twice(xp, small, 1.0 / UP))
     low = xp.sqrt(small) * (1.0 / UP)
     return xp.where(large > 0, top, xp.where(middle == 0, low, usual))  # a NaN is not 0
 

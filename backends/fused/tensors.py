@@ -199,15 +199,16 @@ class Standing:
         return True
 
     def batches(
-        self, values: Sequence[Mapping[str, Any]], shared: Mapping[str, float], count: int | None = None
+        self, values: Sequence[Mapping[str, Any]], shared: Mapping[str, Any], count: int | None = None
     ) -> list[Batch]:
         """The work of one step, ready to run; ``values`` are the numbers of each source.
 
         ``count`` is the number of this update where the states do not hold it.
 
-        Raises Unfusable for a law that no loop over elements can do.
+        Raises Unfusable for a law that no loop over elements can do, and for a shared field that is no number.
         """
         table, rule = self.table, self.rule
+        given = {name: _number(x) for name, x in shared.items()}
         t = np.full(len(self.params), count or 0, np.int64)
         if self.counted:
             steps = np.empty(len(self.params))
@@ -242,7 +243,7 @@ class Standing:
                 row, sizes = row[leaves], tuple(self.length[leaves].tolist())
             pointers = {name: table[name][leaves] for name in dtypes}
             batches.append(
-                Batch(one, COMPUTE[dtypes["p"]], dtypes, pointers, pointers, sizes, constants, row, shared, {},
+                Batch(one, COMPUTE[dtypes["p"]], dtypes, pointers, pointers, sizes, constants, row, given, {},
                       backend.threads(), runner=runner or Processors)
             )  # fmt: skip
         return batches
@@ -260,6 +261,13 @@ class Standing:
         first, compute = scalars[0], batches[0].compute
         nodes = zip(rule.fields, batches[0].program.state, strict=True)
         return [backend.array(first[node][0], compute) for f, node in nodes if f.shared]
+
+
+def _number(x: Any) -> float:
+    """A shared field's value; a pass has registers for numbers only."""
+    if torch.is_tensor(x) and x.ndim:
+        raise Unfusable("a shared field is a vector")
+    return float(x)
 
 
 def _counter(step: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from optcore.clipping.norm import Threshold
+from optcore.norms import global_norm
 from optcore.rule import Law, NoState, rule
 from optcore.typing import Array, Namespace, Scalar
 
@@ -15,3 +17,13 @@ def zero_if_nonfinite(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) 
     """
     bad = yield xp.sum(xp.where(g - g == 0, xp.zeros_like(g), xp.ones_like(g)))
     return xp.where(bad == 0, g, xp.zeros_like(g)), s
+
+
+@rule(family="clipping", repairs=True)
+def zero_if_large(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold) -> Law:
+    """Zero for every leaf unless the norm over all leaves is below ``max_norm``, as a NaN is not.
+
+    Source: optax.skip_large_updates, with max_norm the root of its max_squared_norm.
+    """
+    n = yield from global_norm(xp, g)
+    return xp.where(n < max_norm, g, xp.zeros_like(g)), s

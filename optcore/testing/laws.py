@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from optcore import leaf
@@ -303,11 +304,11 @@ def _direction_unit(rule: Rule) -> Unit:
         return Unit(p=1)
     shape = (2, 2) if rule.ndim == 2 else (2,)
     rng = np.random.default_rng(0)
-    p, g = (np.asarray(rng.integers(1, 9, shape) / 8.0) for _ in range(2))
+    p, drawn = (np.asarray(rng.integers(1, 9, shape) / 8.0) for _ in range(2))
     plain = {n: h.default for n, h in rule.hypers.items() if n in ("weight_decay", "maximize")}
     bound = rule.bind(**{**plain, "lr": 1.0, "weight_decay": 0.0})
 
-    def size(a: int, b: int) -> float:
+    def size(a: int, b: int, g: Any, begun: bool) -> float:
         values = dict(_values(bound, backend, 3))
         for name, h in bound.hypers.items():
             if isinstance(values[name], float) and name != "lr":
@@ -315,7 +316,7 @@ def _direction_unit(rule: Rule) -> Unit:
         state = start(bound, backend, p * 4.0**b, values)
         units = [_resolved(f.unit or Unit(), rule) for f in rule.fields]
         full = [
-            None if x is None else np.asarray(x + _factor(u, a, b))
+            None if x is None else np.asarray(x + _factor(u, a, b) if begun else x)
             for x, u in zip(rule.unpack(state), units, strict=True)
         ]
         (_, step), _ = solo(
@@ -323,11 +324,13 @@ def _direction_unit(rule: Rule) -> Unit:
         )
         return float(np.abs(step).sum())
 
-    base = size(0, 0)
-    if base == 0.0:
-        return Unit()  # a step of nothing has every unit
-    powers = [Fraction(round(4 * float(np.log2(size(*at) / base)) / 2), 4) for at in ((1, 0), (0, 1))]
-    return Unit(*powers)
+    for factor, begun in product((1.0, 2.0**-30, 2.0**30), (True, False)):  # a law may drop what is large, or small
+        seen = drawn * factor, begun
+        base = size(0, 0, *seen)
+        if base > 0.0:
+            powers = [Fraction(round(4 * float(np.log2(size(*at, *seen) / base)) / 2), 4) for at in ((1, 0), (0, 1))]
+            return Unit(*powers)
+    return Unit()  # a step of nothing has every unit
 
 
 def nan_propagates(case: Case, backend: Backend, dtype: str) -> None:
