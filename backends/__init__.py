@@ -32,11 +32,13 @@ MODULES = {
     "llvmlite": "fused",
 }
 """The package that defines an array's type, and the module here that knows it."""
+PROOFS = ("jitted",)
+"""Other ways of running a library's arrays, which no array's type chooses."""
 
 
 def names() -> tuple[str, ...]:
     """The names of all backends, whether installed or not."""
-    return tuple(dict.fromkeys(MODULES.values()))
+    return (*dict.fromkeys(MODULES.values()), *PROOFS)
 
 
 @lru_cache

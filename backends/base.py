@@ -43,6 +43,8 @@ class Backend:
         Whether an array may be without a value yet, so that no condition on it can be read.
     fuses
         Whether every step is run in one pass where it can be, and not only on request.
+    compiles
+        Whether a law is run as one compiled function of arrays, the leaf's counter among them.
     devices
         Whether arrays may lie on a device that runs a pass by itself, without llvmlite.
 
@@ -55,6 +57,7 @@ class Backend:
     flushes = False
     traces = False
     fuses = False
+    compiles = False
     devices = False
 
     def __init__(self, xp: Any) -> None:
@@ -83,6 +86,10 @@ class Backend:
     def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
         """``then(state)`` where the condition holds, else ``state``."""
         return then(state) if condition else state
+
+    def compiled(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of trees of arrays, compiled where the backend compiles."""
+        return f
 
     def pair(self, x: Any) -> Any:
         """A complex array as a real one with a last axis for the real and imaginary part."""

@@ -73,7 +73,7 @@ def test_soft_clipping_is_within_a_factor_two_of_hard(over: str, seed: int, gamm
 # Norms at the ends of the range.
 
 
-@pytest.mark.parametrize("name", [n for n in LAWS if n.startswith("clip_by_") and n not in ("clip_by_quantile",)])
+@pytest.mark.parametrize("name", [n for n in LAWS if n.startswith("clip_by_") and not LAWS[n].fields])
 @pytest.mark.parametrize("size", [1e30, 1.0, 1e-30])
 def test_float32_norms_neither_overflow_nor_underflow(name: str, size: float) -> None:
     """What float64 gives for the same numbers, to a few units of float32, at a threshold of half the elements' size."""
@@ -268,7 +268,8 @@ def test_batches_are_refused_in_words() -> None:
 @pytest.mark.parametrize("name", list(LAWS))
 def test_every_law_is_a_link_of_optax_and_of_a_recipe(name: str) -> None:
     """As a transformation it gives the gradient on its way, not a step against it."""
-    need = {n: 0.5 for n, h in LAWS[name].hypers.items() if h.default is optcore.hyper.REQUIRED}
+    limit = 50.0 if name == "zero_if_large" else 0.5  # below which something is left
+    need = {n: limit for n, h in LAWS[name].hypers.items() if h.default is optcore.hyper.REQUIRED}
     params = {"a": np.ones(3), "b": np.full((2, 3), 2.0)}
     grads = {"a": np.arange(3.0) + 1, "b": np.full((2, 3), 0.5)}
     recipe = optcore.Recipe("sgd", lr=1.0, clip=[LAWS[name](**need)], layout="in_out")
@@ -321,3 +322,13 @@ def test_skipping_and_repairing() -> None:
     with np.errstate(invalid="ignore"):
         assert not any(x.any() for x in clipping.clipped(clipping.zero_if_nonfinite, g))
     assert clipping.clipped(clipping.zero_if_nonfinite, [np.ones(2), None])[0].all()
+
+
+@FEW
+@given(seeds, limits)
+def test_large_gradients_are_dropped_where_optax_skips_them(seed: int, limit: float) -> None:
+    """With optax' condition, a step that is skipped is one of nothing; plain descent knows no difference."""
+    grads = [*draw(seed), np.array([np.nan])][: 3 - seed % 2]
+    skip, _ = optax.skip_large_updates(grads, 0, None, limit**2)
+    kept = clipping.clipped(clipping.zero_if_large(max_norm=limit), grads)
+    assert all((x == (0.0 if skip else g)).all() for x, g in zip(kept, grads, strict=True))

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Annotated, Any, NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from annotated_types import Ge
@@ -192,6 +193,20 @@ def test_norms_neither_overflow_nor_underflow(size: float) -> None:
     np.testing.assert_allclose(float(norm(xp, x)), size * 20, rtol=3e-6)  # 400 squares summed pairwise, then a root
     assert np.isnan(norm(xp, np.array([np.nan, 1e30], np.float32)))
     assert np.isinf(norm(xp, np.array([np.inf, 1e30], np.float32)))
+
+
+MIXED = [[0.0], [3.0], [1.1 * 2.0**50, 0.9 * 2.0**50], [1.1 * 2.0**-50, 0.9 * 2.0**-50], [1e30, 1e12], [1e-30, 1e-18]]
+
+
+@pytest.mark.parametrize("x", MIXED, ids=str)
+def test_a_compiled_norm_is_the_norm(x: list[float]) -> None:
+    """XLA multiplies constants among themselves; the squares of those of a norm are out of float32's range."""
+    import jax.numpy as jnp
+
+    from optcore.norms import norm
+
+    got = jax.jit(lambda *parts: norm(jnp, jnp.stack(parts)))(*(jnp.float32(v) for v in x))
+    np.testing.assert_allclose(float(got), np.linalg.norm(np.float32(x).astype(np.float64)), rtol=3e-7, atol=0)
 
 
 def test_bias_correction_keeps_its_digits() -> None:

@@ -12,7 +12,7 @@ from optcore import backends
 from optcore.hyper import unknown
 from optcore.rule import Rule
 
-PROVEN = ("numpy", "torch", "jax", "strict")
+PROVEN = ("numpy", "torch", "jax", "jitted", "strict")
 """The backends that are tried where no one is named; the others want a device or a Keras backend chosen first."""
 
 
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def installed() -> list[str]:
     """The backends whose library is installed."""
-    packages = {"strict": "array_api_strict"}
+    packages = {"strict": "array_api_strict", "jitted": "jax"}
     return [name for name in PROVEN if importlib.util.find_spec(packages.get(name, name))]
 
 

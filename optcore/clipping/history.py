@@ -50,7 +50,7 @@ def clip_by_percentile(
     """
     n = yield from global_norm(xp, g)
     norms = xp.where(s.index == s.place, n, s.norms)
-    count = xp.minimum(s.count + 1.0, float(window))
+    count = xp.minimum(s.count + 1.0, 1.0 * window)
     place = xp.where(s.place + 1.0 < window, s.place + 1.0, xp.zeros_like(s.place))
     rising = xp.sort(norms)
     rank = (window - count) + (count - 1.0) * (percentile / 100.0)  # behind the zeros of places not filled yet

@@ -90,6 +90,10 @@ class Bounded:
     def __pow__(self, exponent: float) -> Bounded:
         return self.ns.power(self, exponent)
 
+    def __mod__(self, other: int) -> Bounded:
+        """Of whole numbers, as steps are: no rounding, and no bound for what is not exact."""
+        return Bounded(self.ns, np.mod(self.value, other), np.where(self.error == 0, 0.0, np.inf))
+
     def __matmul__(self, other: Any) -> Bounded:
         return self.ns.matmul(self, other)
 

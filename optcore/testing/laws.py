@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from optcore import leaf
-from optcore.backends.base import Backend
+from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
 from optcore.backends.numpy import backend as numpy_backend
 from optcore.backends.numpy import np
@@ -20,7 +20,7 @@ from optcore.matrix import eigenbasis, orthonormal, over_triangle
 from optcore.rule import Rule
 from optcore.testing.bound import LARGEST, TINY, UNITS, BoundNamespace
 from optcore.testing.exact import ExactNamespace, holds
-from optcore.testing.opaque import Recorder
+from optcore.testing.opaque import Recorder, read
 from optcore.testing.strategies import Case
 from optcore.typing import Unit
 
@@ -64,8 +64,38 @@ def step(rule: Rule, backend: Backend, p: Any, g: Any, state: Any, t: int, value
         shared = [x for x, f in zip(rule.unpack(state), rule.fields, strict=True) if f.shared]
         ((moved, arrays),), _ = advance(rule, backend, [Leaf(p, g, state, t, values)], shared)
         return moved.p, rule.pack(arrays)
-    (new, _), state = solo(leaf.update(rule, backend.xp, p, g, state, t, values), backend.cond)
-    return new, state
+    new, arrays, _ = recorded(rule, backend, p, g, rule.unpack(state), t, values)
+    return new, rule.pack(arrays)
+
+
+def recorded(
+    rule: Rule, backend: Backend, p: Any, g: Any, arrays: Any, t: int, values: Any
+) -> tuple[Any, list[Any], Any]:
+    """One step on one leaf alone: the new parameter, the state's arrays, and what the opaque steps took and gave."""
+    if not backend.compiles:
+        return _recorded(rule, backend, values, p, g, arrays, t)
+    now = (t,) if _refreshes(rule) else ()  # what a condition on an array runs could not be recorded
+    count = () if now else (backend.array(t, COMPUTE[backend.dtype(p)]),)
+    return _compiled(rule, backend, *now)(p, g, arrays, *count)  # type: ignore[no-any-return]
+
+
+def _refreshes(rule: Rule) -> bool:
+    """Whether a part of the rule does work that is not due at every step."""
+    return getattr(rule, "refresh", None) is not None or any(_refreshes(part) for part in getattr(rule, "parts", ()))
+
+
+@lru_cache(maxsize=64)
+def _compiled(rule: Rule, backend: Backend, *now: int) -> Callable[..., Any]:
+    """:func:`recorded` with the rule's numbers, which no step changes, put in."""
+    values = _values(rule, backend, 1)
+    return backend.compiled(lambda p, g, arrays, *t: _recorded(rule, backend, values, p, g, arrays, *t, *now))
+
+
+def _recorded(rule: Rule, backend: Backend, values: Any, p: Any, g: Any, arrays: Any, t: Any) -> Any:
+    recorder = Recorder(backend.xp)
+    law = leaf.update(rule, recorder, p, g, rule.pack(arrays), t, values)
+    (new, _), state = solo(law, backend.cond)
+    return new, list(rule.unpack(state)), recorder.record
 
 
 def with_noise(rule: Rule, backend: Backend, state: Any, shape: tuple[int, ...], t: int, dtype: str) -> Any:
@@ -104,17 +134,18 @@ def certified_bound(case: Case, backend: Backend, dtype: str, reference: Rule | 
             values = _values(rule, backend, t)
             state = with_noise(rule, backend, state, case.p.shape, t, compute)
             mine = [x if x is None else backend.cast(x, compute) for x in rule.unpack(state)]
-            recorder = Recorder(backend.xp, backend.numpy)
             seen = backend.cast(p, compute), backend.cast(g, compute)
             if backend.fuses and not rule.axes:
-                new, state = step(rule, backend, p, g, rule.pack(mine), t, values)
+                (new, state), record = step(rule, backend, p, g, rule.pack(mine), t, values), ()
             else:
-                (new, _), state = solo(leaf.update(rule, recorder, *seen, rule.pack(mine), t, values), backend.cond)
-            ns = BoundNamespace(compute, flushes=backend.flushes, record=iter(recorder.record))
+                new, arrays, record = recorded(rule, backend, *seen, mine, t, values)
+                state = rule.pack(arrays)
+            ns = BoundNamespace(compute, flushes=backend.flushes, record=read(record, backend.numpy))
             given = [None if x is None else ns.exact(backend.numpy(x)) for x in mine]
             at, by = (ns.exact(backend.numpy(x)) for x in seen)
             law = reference or rule
-            (want, _), after = solo(leaf.update(law, ns, at, by, law.pack(given), t, values), _host_cond)
+            count = ns.lift(t) if backend.compiles and not _refreshes(rule) else t
+            (want, _), after = solo(leaf.update(law, ns, at, by, law.pack(given), count, values), _host_cond)
             p = backend.cast(new, dtype)
             error = want.error
             if dtype != compute:
@@ -163,10 +194,9 @@ def inexact_operations(rule: Rule) -> set[str]:
         for t in (1, 2):
             p = np.ones(shape)
             values = _values(rule, backend, t)
-            recorder = Recorder(backend.xp, backend.numpy)
             state = start(rule, backend, p, values)
-            solo(leaf.update(rule, recorder, p, p, state, t, values), _host_cond)
-            ns = BoundNamespace("float64", record=iter(recorder.record))
+            _, _, record = _recorded(rule, backend, values, p, p, rule.unpack(state), t)
+            ns = BoundNamespace("float64", record=read(record, backend.numpy))
             given = [None if x is None else ns.exact(x) for x in rule.unpack(state)]
             solo(leaf.update(rule, ns, ns.exact(p), ns.exact(p), rule.pack(given), t, values), _host_cond)
             found |= ns.used

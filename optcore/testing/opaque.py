@@ -7,7 +7,7 @@ must satisfy, and the law goes on from it as exact input.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from optcore import matrix
@@ -15,7 +15,7 @@ from optcore.backends.numpy import np
 from optcore.matrix import Interpreter
 from optcore.testing.bound import Bounded, BoundNamespace
 
-__all__ = ["Recorder", "check_step"]
+__all__ = ["Recorder", "check_step", "read"]
 
 STABLE = 32.0
 """Backward errors of LAPACK's eigh and QR, in units of ``n u |A|``: far above what is seen, far below a fault."""
@@ -24,8 +24,8 @@ STABLE = 32.0
 class Recorder(Interpreter):
     """A backend's namespace that keeps what went into each opaque step and what came out."""
 
-    def __init__(self, xp: Any, numpy: Callable[[Any], Any]) -> None:
-        self._xp, self._numpy = xp, numpy
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
         self.record: list[tuple[tuple[Any, ...], Any]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -33,9 +33,14 @@ class Recorder(Interpreter):
 
     def opaque(self, step: Callable[..., Any], *arrays: Any) -> Any:
         result = step(self._xp, *arrays)
-        seen = tuple(x if isinstance(x, int | float) else self._numpy(x) for x in arrays)
-        self.record.append((seen, self._numpy(result)))
+        self.record.append((arrays, result))
         return result
+
+
+def read(record: Any, numpy: Callable[[Any], Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """What was recorded, as NumPy arrays and numbers."""
+    for arrays, result in record:
+        yield tuple(x if isinstance(x, int | float) else numpy(x) for x in arrays), numpy(result)
 
 
 def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, ...], recorded: Any) -> Any:

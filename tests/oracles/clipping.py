@@ -179,6 +179,12 @@ PAPERS = [
         {"quantile": st.floats(0, 1), "rate": st.floats(0, 1), "initial": limits},
     ),
     _paper(
+        r.clip_by_percentile,
+        papers.percentile_of_the_last_norms,
+        {"percentile": st.floats(0, 100), "window": st.integers(1, 20), "epsilon": epsilons},
+    ),
+    _paper(r.zero_if_large, papers.dropped_where_large, {"max_norm": st.floats(1.0, 50.0)}),
+    _paper(
         r.spike_aware_clip,
         papers.spikes_of_spam,
         {"threshold": st.floats(1.0, 50.0), "beta": beta, "start": st.integers(1, 8)},

@@ -61,6 +61,16 @@ def largest_of_all(g: Any, m: Any, t: int, *, max_norm: float, epsilon: float) -
     return [x * min(1.0, max_norm / (max(np.abs(y).max() for y in g) + epsilon)) for x in g]
 
 
+def percentile_of_the_last_norms(g: Any, m: Any, t: int, *, percentile: float, window: int, epsilon: float) -> Any:
+    """Seetharaman et al. 2020, alg. 1, then torch's clip_grad_norm_; the memory ends after ``window`` norms."""
+    m["norms"] = [*m.get("norms", []), total(g)][-window:]
+    return hard_over_the_tree(g, m, t, max_norm=np.percentile(m["norms"], percentile), epsilon=epsilon)
+
+
+def dropped_where_large(g: Any, m: Any, t: int, *, max_norm: float) -> Any:
+    return [x if total(g) < max_norm else 0.0 * x for x in g]
+
+
 def rms_per_leaf(g: Any, m: Any, t: int, *, threshold: float) -> Any:
     """Shazeer & Stern 2018, alg. 4."""
     return [x / max(1.0, np.sqrt(np.mean(x * x)) / threshold) for x in g]

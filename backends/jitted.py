@@ -1,0 +1,27 @@
+"""JAX with every law compiled as a whole, as it is in a training step: for the proofs.
+
+XLA takes liberties that operations run one by one do not show: it reassociates products of constants, contracts,
+and turns quotients of roots into reciprocal roots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optcore.backends.jax import JaxBackend, jax, jnp
+
+__all__ = ["backend"]
+
+
+class JittedBackend(JaxBackend):
+    """:class:`JaxBackend` where a law runs under ``jax.jit``."""
+
+    name = "jitted"
+    compiles = True
+
+    def compiled(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(f)  # type: ignore[no-any-return]
+
+
+backend = JittedBackend(jnp)
