@@ -101,6 +101,12 @@ class Recipe:
         clips = (clip,) if isinstance(clip, Rule) else tuple(clip)
         rule = chain(*clips, rule.bind(**hyper)) if clips else rule.bind(**hyper)
         rule.complete()
+        place = getattr(rule, "bound", EMPTY).get("decay")
+        if "decay" in rule.owns and place is not None:
+            raise ValueError(
+                f"Recipe: decay={place!r} has no effect, since {rule.name} puts its decay where its own law has it; "
+                "leave decay out"
+            )
 
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)

@@ -66,6 +66,7 @@ def test_binding_returns_a_rule_and_validates() -> None:
         (lambda: optcore.adam(like="jax"), ValueError, "adam: no convention like= 'jax'; did you mean optax"),
         (lambda: optcore.Recipe("adma"), ValueError, "no rule 'adma'; did you mean adam"),
         (lambda: optcore.Recipe(3), TypeError, "Recipe: rule=3 is of type int"),
+        (lambda: optcore.Recipe("lamb", decay="after"), ValueError, "decay='after' has no effect, since lamb puts its"),
         (lambda: optcore.Recipe("adam", accumulate=0), ValueError, "Recipe: accumulate=0 is no count"),
         (
             lambda: optcore.Recipe("adam", accumulate=schedules.rex(peak=0.5, steps=9)),

@@ -171,7 +171,8 @@ def of_rule(library: str, rule: Rule) -> Constructor:
     first = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters, words = [], {}
     order = [n for n in values if n not in TEMPLATE]
-    order = order if link else ["lr", *order, "weight_decay", "decay", "maximize"]
+    place = [] if "decay" in rule.owns else ["decay"]
+    order = order if link else ["lr", *order, "weight_decay", *place, "maximize"]
     for ours in order:
         if pair and ours in ("beta1", "beta2"):
             if ours == "beta1":

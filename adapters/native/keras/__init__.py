@@ -14,6 +14,7 @@ MOMENTS = {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"}
 
 
 def recipe(rule: Rule, learning_rate: Any, weight_decay: Any, **hyper: Any) -> Recipe:
-    """Every Keras optimizer decays before the update; a weight_decay of None is none."""
+    """Every Keras optimizer decays before the update, unless its law does; a weight_decay of None is none."""
     decay = 0.0 if weight_decay is None else weight_decay
-    return Recipe(rule, lr=learning_rate, weight_decay=decay, decay="before", state_dtype="param", **hyper)
+    place = {} if "decay" in rule.owns else {"decay": "before"}
+    return Recipe(rule, lr=learning_rate, weight_decay=decay, state_dtype="param", **place, **hyper)
