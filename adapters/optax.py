@@ -9,167 +9,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native, schedules
+from optcore.adapters.optax_base import State, as_schedule, transformation
+from optcore.adapters.optax_private import (
+    differentially_private_aggregate,
+    dpsgd,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+)
 from optcore.backends.base import missing
-from optcore.backends.drive import check, reads_parameter
-from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.recipe import Recipe
-from optcore.rule import Part, Rule
+from optcore.rule import Rule
 from optcore.schedule import Schedule
 
 try:
     import jax
     import jax.numpy as jnp
     import optax
-    from optax._src.base import NO_PARAMS_MSG
 except ImportError:
     raise missing("jax and optax", "jax") from None
 
-from optcore.backends.jax import backend
-
-__all__ = ["State", "from_recipe", "from_rule", "restore", "schedule"]
-
-
-class State(NamedTuple):
-    """The state of a transformation; every field of the rule is a tree like the parameters."""
-
-    count: Any  #: updates made, int32
-    micro: Any  #: gradients gathered towards the next update, int32
-    shared: dict[str, Any]  #: 0-d values for the whole tree
-    leaves: dict[str, Any]  #: the rule's fields by optax's names
-    gathered: Any  #: the mean of the gradients gathered, None where the recipe does not accumulate
-    average: Any  #: the moving average of the parameters, None where the recipe keeps none
-
-
-def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
-    """The optax transformation of a native plan."""
-    recipe, rule = plan.recipe, plan.recipe.rule
-    if recipe.rounding != "nearest":
-        raise ValueError(
-            "optcore.adapters.optax: rounding='stochastic' is lost, since optax adds the updates itself and rounds to "
-            "nearest; use optcore.backends.Optimizer, which returns the parameters"
-        )
-    names = [plan.state.get(f.name, f.name) for f in rule.fields]
-    local = [i for i, f in enumerate(rule.fields) if not f.shared]
-    common = [i for i, f in enumerate(rule.fields) if f.shared]
-
-    def stored(i: int, x: Any) -> Any:
-        dtype = plan.dtypes.get(rule.fields[i].name)
-        return x if x is None or dtype is None else backend.cast(x, jnp.dtype(dtype).name)
-
-    def fresh(p: Any, path: str) -> OptimizerState:
-        extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
-        return begin(recipe.replace(**extra) if extra else recipe, backend, [p], [path])
-
-    def init(params: Any) -> State:
-        def column(i: int) -> Any:
-            return jax.tree_util.tree_map_with_path(
-                lambda path, p: stored(i, rule.unpack(fresh(p, _name(path)).leaves[0])[i]), params
-            )
-
-        first = jax.tree.leaves(params)[:1]
-        shared = fresh(first[0], "").shared if first and common else (jnp.zeros([]),) * len(common)
-        return State(
-            count=jnp.zeros([], jnp.int32),
-            micro=jnp.zeros([], jnp.int32),
-            shared={names[i]: x for i, x in zip(common, shared, strict=True)},
-            leaves={names[i]: column(i) for i in local},
-            gathered=jax.tree.map(jnp.zeros_like, params) if recipe.gathers else None,
-            average=jax.tree.map(jnp.asarray, params) if recipe.average is not None else None,
-        )
-
-    def update(updates: Any, state: State, params: Any = None, **extra_args: Any) -> tuple[Any, State]:
-        del extra_args
-        pairs, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=lambda x: x is None)
-        paths, grads = [_name(path) for path, _ in pairs], [g for _, g in pairs]
-        if params is None:
-            if recipe.average is not None or plan.mask is not None or _needs_params(rule):
-                raise ValueError(NO_PARAMS_MSG)
-            given = [None if g is None else jnp.zeros_like(g) for g in grads]
-        else:
-            given = treedef.flatten_up_to(params)
-        present = [(p, g, path) for p, g, path in zip(given, grads, paths, strict=True) if g is not None]
-        if present:
-            check(rule.name, *zip(*present, strict=True))
-            if any(backend.dtype(g).startswith("complex") for _, g, _ in present):
-                raise TypeError(
-                    f"optcore.adapters.optax: {rule.name} was given complex gradients, for which optax squares the "
-                    "modulus and optcore each part; wrap it in optax.contrib.split_real_and_imaginary"
-                )
-        columns = {i: treedef.flatten_up_to(state.leaves[names[i]]) for i in local}
-        leaves = [
-            rule.pack([columns[i][k] if i in columns else None for i in range(len(names))]) for k in range(len(grads))
-        ]
-        decayed = _decayed(plan.mask, params, treedef) if plan.mask is not None else [True] * len(grads)
-        numbers = [
-            {
-                **(plan.numbers_of(path, tuple(p.shape), backend.dtype(p)) if p is not None else {}),
-                **({} if decays else {"weight_decay": 0.0}),
-            }
-            for path, p, decays in zip(paths, given, decayed, strict=True)
-        ]
-        before = OptimizerState(
-            step=state.count,
-            micro=state.micro,
-            shared=tuple(state.shared[names[i]] for i in common),
-            counts=(state.count,) * len(grads),
-            leaves=tuple(leaves),
-            gathered=tuple(treedef.flatten_up_to(state.gathered)) if recipe.gathers else (),
-            average=tuple(treedef.flatten_up_to(state.average)) if recipe.average is not None else (),
-        )
-        moved, after = advance_all(recipe, backend, given, grads, paths, before, numbers)
-        steps = [
-            None if g is None else backend.cast(-m.step if plan.link else m.step, backend.dtype(g))
-            for m, g in zip(moved, grads, strict=True)
-        ]
-        arrays = [rule.unpack(leaf) for leaf in after.leaves]
-        new = State(
-            count=jnp.where(after.step > state.count, optax.safe_increment(state.count), state.count),
-            micro=jnp.asarray(after.micro, jnp.int32),
-            shared={names[i]: x for i, x in zip(common, after.shared, strict=True)},
-            leaves={names[i]: treedef.unflatten([stored(i, a[i]) for a in arrays]) for i in local},
-            gathered=treedef.unflatten(after.gathered) if recipe.gathers else None,
-            average=treedef.unflatten(after.average) if recipe.average is not None else None,
-        )
-        return treedef.unflatten(steps), new
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _name(path: Any) -> str:
-    return str(jax.tree_util.keystr(path, simple=True, separator="/"))
-
-
-def _needs_params(rule: Rule) -> bool:
-    """Whether the law reads p; arrays and schedules stand for numbers within their bounds."""
-    plain = {}
-    for name, value in rule.values().items():
-        if not isinstance(value, int | float | str | None):
-            default = rule.hypers[name].default
-            plain[name] = 1.0 if name == "weight_decay" else default if isinstance(default, float) else 0.5
-    return reads_parameter(rule.bind(**plain) if plain else rule)
-
-
-def _decayed(mask: Any, params: Any, treedef: Any) -> list[bool]:
-    """Whether each leaf is decayed: optax's mask is a tree of booleans, perhaps of subtrees, or makes one."""
-    tree = mask(params) if callable(mask) else mask
-    whole = jax.tree.map(lambda keep, part: jax.tree.map(lambda _: keep, part), tree, params)
-    return [bool(keep) for keep in treedef.flatten_up_to(whole)]
-
-
-class _FromOptax(Schedule):
-    """An optax schedule as ours: a function of an int32 count."""
-
-    def at(self, xp: Any, e: Any) -> Any:
-        del xp
-        return self.law.fn(jnp.asarray(e, jnp.int32))
-
-
-def _schedule(fn: Callable[..., Any]) -> Schedule:
-    return _FromOptax(getattr(fn, "__name__", "schedule"), "", Part(lambda count: fn(count)), {}, None)
+__all__ = [
+    "State", "differentially_private_aggregate", "dpsgd", "from_recipe", "from_rule", "per_example_global_norm_clip",
+    "per_example_layer_norm_clip", "restore", "schedule",
+]  # fmt: skip
 
 
 def _function(constructor: Constructor) -> Callable[..., optax.GradientTransformationExtraArgs]:
@@ -191,10 +57,7 @@ def _function(constructor: Constructor) -> Callable[..., optax.GradientTransform
             "mask", "weight_decay_mask", "mu_dtype", "accumulator_dtype", "dtype_momentum",
             "clip_value_fn", "state_dtype", "trust_ratio_mask",
         }  # fmt: skip
-        given = {
-            k: _schedule(v) if k not in keep and callable(v) and not isinstance(v, Schedule) else v
-            for k, v in bound.arguments.items()
-        }
+        given = {k: v if k in keep else as_schedule(v) for k, v in bound.arguments.items()}
         return transformation(chosen.build(**given))
 
     make.__name__ = make.__qualname__ = constructor.name

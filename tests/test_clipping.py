@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -246,6 +247,32 @@ def test_private_descent_without_noise_is_optax_own() -> None:
     opt = optcore.backends.Optimizer(optcore.Recipe("sgd", lr=0.1, clip=clipping.gaussian_noise(deviation=0.0)))
     new, _ = opt.update(params, clipping.per_example_mean(batch, 0.7), opt.init(params))
     same(new.values(), [params[k] + step[k] for k in params])
+
+
+@pytest.mark.filterwarnings('ignore:"seed" is deprecated')  # by optax, which calls itself so
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
+def test_private_descent_has_optax_name_and_numbers(options: dict[str, Any]) -> None:
+    """Without noise, since draws differ; the deviation of its own is that of the multiplier over the examples."""
+    batches = [jax.tree.map(jnp.asarray, dict(zip("ab", draw(k, ((5, 3), (5, 2, 2))), strict=True))) for k in range(4)]
+    walked = []
+    for make in (optax.contrib.dpsgd, in_optax.dpsgd):
+        tx = make(optax.linear_schedule(0.1, 0.0, 9), 0.7, 0.0, 3, **options)
+        params = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
+        state = tx.init(params)
+        for batch in batches:
+            step, state = jax.jit(tx.update)(batch, state, params)
+            params = optax.apply_updates(params, step)
+        walked.append(params)
+    same(walked[1].values(), walked[0].values(), 1e-12)
+    assert (
+        inspect.signature(in_optax.dpsgd).parameters.keys() == inspect.signature(optax.contrib.dpsgd).parameters.keys()
+    )
+    tx = in_optax.differentially_private_aggregate(0.5, 3.0, key=1)
+    zeros = jnp.zeros((8, 40_000))
+    noise, _ = tx.update(zeros, tx.init(zeros[0]))
+    assert abs(float(noise.std()) / (0.5 * 3.0 / 8) - 1) < 5 / math.sqrt(2 * 40_000)
+    with pytest.raises(ValueError, match=r"noise_multiplier=-1.0 is out of range"):
+        in_optax.differentially_private_aggregate(0.5, -1.0)
 
 
 def test_the_noise_has_the_deviation_it_is_given() -> None:

@@ -17,7 +17,6 @@ LATER = {
     "torch": {"LBFGS": VALUES},
     "optax": {
         "lbfgs": VALUES, "polyak_sgd": VALUES, "momo": VALUES, "momo_adam": VALUES, "sam": VALUES,
-        "dpsgd": "takes a gradient for each example",
         "lookahead": "takes a transformation of optax; here the combinator of that name takes a rule",
         "mechanize": "takes a transformation of optax; here the combinator of that name takes a rule",
         "schedule_free": "takes a transformation of optax; here the combinator of that name takes a rule",
