@@ -14,9 +14,9 @@ from optcore.typing import Array, Count, Epsilon, Namespace, Scalar, Shared
 
 class PercentileState(NamedTuple):
     norms: Shared  #: the last global norms in a ring, zero where none is yet, of shape (window,); unit [g]
-    index: Shared  #: 0, 1, ... of the same shape, for there are no other numbers of its dtype; unit [1]
-    count: Shared  #: norms in the ring; unit [1]
-    place: Shared  #: where the next one goes; unit [1]
+    slots: Shared  #: 0, 1, ... of the same shape, for there are no other numbers of its dtype; unit [1]
+    seen: Shared  #: norms in the ring; unit [1]
+    slot: Shared  #: where the next one goes; unit [1]
 
 
 def _index(xp: Namespace, zero: Any, n: int) -> Any:
@@ -45,15 +45,16 @@ def clip_by_percentile(
 ) -> Law:
     """The global norm clipped at a percentile of the last ``window`` norms, this one among them.
 
-    Between two norms the percentile is interpolated, as NumPy's is.
+    Between two norms the percentile is interpolated, as NumPy's is. A NaN is remembered with the others; a recipe that
+    skips what is not finite keeps it out.
     Source: Seetharaman et al. 2020, alg. 1 and pseeth/autoclip, which remembers all norms.
     """
     n = yield from global_norm(xp, g)
-    norms = xp.where(s.index == s.place, n, s.norms)
-    count = xp.minimum(s.count + 1.0, 1.0 * window)
-    place = xp.where(s.place + 1.0 < window, s.place + 1.0, xp.zeros_like(s.place))
+    norms = xp.where(s.slots == s.slot, n, s.norms)
+    seen = xp.minimum(s.seen + 1.0, 1.0 * window)
+    slot = xp.where(s.slot + 1.0 < window, s.slot + 1.0, xp.zeros_like(s.slot))
     rising = xp.sort(norms)
-    rank = (window - count) + (count - 1.0) * (percentile / 100.0)  # behind the zeros of places not filled yet
-    weight = xp.maximum(1.0 - xp.abs(s.index - rank), 0.0)
+    rank = (window - seen) + (seen - 1.0) * (percentile / 100.0)  # behind the zeros of slots not filled yet
+    weight = xp.maximum(1.0 - xp.abs(s.slots - rank), 0.0)
     limit = xp.sum(xp.where(weight > 0, weight * rising, xp.zeros_like(rising)))
-    return g * shrink(xp, n, limit, epsilon), PercentileState(norms, s.index, count, place)
+    return g * shrink(xp, n, limit, epsilon), PercentileState(norms, s.slots, seen, slot)

@@ -73,7 +73,7 @@ def recorded(
 ) -> tuple[Any, list[Any], Any]:
     """One step on one leaf alone: the new parameter, the state's arrays, and what the opaque steps took and gave."""
     if not backend.compiles:
-        return _recorded(rule, backend, values, p, g, arrays, t)
+        return _recorded(rule, backend, values, p, g, arrays, t)  # type: ignore[no-any-return]
     now = (t,) if _refreshes(rule) else ()  # what a condition on an array runs could not be recorded
     count = () if now else (backend.array(t, COMPUTE[backend.dtype(p)]),)
     return _compiled(rule, backend, *now)(p, g, arrays, *count)  # type: ignore[no-any-return]
