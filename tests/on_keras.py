@@ -126,7 +126,7 @@ def of_every_kind() -> dict[str, Any]:
             lr=schedules.cosine(peak=1.0, steps=50),
             clip=optcore.clip_by_global_norm(max_norm=1.0),
         ),
-        "combinator and refresh": optcore.Recipe(optcore.cautious(optcore.soap), decay="after", weight_decay=0.1),
+        "combinator and refresh": optcore.Recipe(optcore.cautious(optcore.soap), weight_decay=0.1),
         "split by shape": optcore.Recipe(optcore.matrices(optcore.muon, optcore.adam)),
     }
     return {**found, **{n: lambda r=r: ours.from_recipe(r) for n, r in recipes.items()}}
@@ -189,7 +189,7 @@ def test_a_recipe_walks_the_path_of_the_pure_optimizer() -> None:
         optcore.matrices(optcore.muon, optcore.adam),
         lr=schedules.warmup(steps=3, then=schedules.cosine(peak=0.1, steps=9)),
         weight_decay=0.1,
-        clip=optcore.clip_by_global_norm(max_norm=1.0),
+        clip=[optcore.clip_by_percentile(percentile=30.0, window=4), optcore.clip_by_global_norm(max_norm=1.0)],
         no_decay=["v0"],
     )
     got = run(ours.from_recipe(recipe), steps=8)

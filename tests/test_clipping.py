@@ -337,6 +337,28 @@ for options in ({"clipnorm": 0.3}, {"clipvalue": 0.2}, {"global_clipnorm": 0.5})
     assert done.returncode == 0, done.stderr
 
 
+def test_a_vector_of_the_whole_tree_goes_through_torchs_state_dict(tmp_path: Any) -> None:
+    """Saved and loaded between two steps, the history of norms goes on as the pure optimizer's does."""
+    recipe = optcore.Recipe("adam", lr=0.1, clip=clipping.clip_by_percentile(percentile=40.0, window=3))
+    steps = [dict(zip("abcd", draw(k), strict=True)) for k in range(6)]
+    start = {k: np.ones_like(v) for k, v in steps[0].items()}
+    opt = optcore.backends.Optimizer(recipe)
+    want, state = start, opt.init(start)
+    mine = {k: torch.nn.Parameter(torch.tensor(v)) for k, v in start.items()}
+    optimizer = in_torch.from_recipe(recipe, mine.items())
+    for k, grads in enumerate(steps):
+        want, state = opt.update(want, grads, state)
+        for name, p in mine.items():
+            p.grad = torch.tensor(grads[name])
+        optimizer.step()
+        if k == 2:
+            torch.save(optimizer.state_dict(), tmp_path / "state")
+            optimizer = in_torch.from_recipe(recipe, mine.items())
+            optimizer.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    same([p.detach() for p in mine.values()], want.values())
+    assert torch.equal(optimizer.param_groups[0]["norms"], torch.tensor(state.shared[0]))
+
+
 def test_a_law_with_a_memory_is_sent_to_an_optimizer() -> None:
     with pytest.raises(ValueError, match="zclip keeps mean; give it to a Recipe"):
         clipping.clipped(clipping.zclip, [np.ones(3)])
