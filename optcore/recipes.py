@@ -53,7 +53,7 @@ def growing_batch(recipe: Recipe, *, start: int = 1, limit: int) -> Recipe:
     Parameters
     ----------
     recipe
-        One whose ``lr`` is a schedule, highest at its start: a warm-up is put around the result's.
+        One whose ``lr`` is a schedule. Where it is above its start the batch is ``start`` and the rate its own.
     start, limit
         The micro-batches that make an update at first, and at most. From the limit on the rate falls.
 
@@ -63,6 +63,10 @@ def growing_batch(recipe: Recipe, *, start: int = 1, limit: int) -> Recipe:
     decay = recipe.values["lr"]
     if not isinstance(decay, Schedule):
         raise TypeError(f"optcore.recipes.growing_batch: lr={decay!r} is no schedule; give one that falls")
+    if recipe.gathers:
+        raise ValueError(
+            f"optcore.recipes.growing_batch: the recipe has accumulate={recipe.accumulate!r} already; give it as start"
+        )
     sizes, rates = _growing(decay, start=start, limit=limit)
     return recipe.replace(lr=rates, accumulate=sizes)
 

@@ -31,6 +31,13 @@ class Host:
         return math.exp(x) if x < 709 else math.inf
 
     @staticmethod
+    def power(base: float, exponent: float) -> float:
+        try:
+            return float(base**exponent)
+        except OverflowError:
+            return math.inf
+
+    @staticmethod
     def log(x: float) -> float:
         return math.log(x) if x else -math.inf
 
@@ -60,8 +67,10 @@ def bias_correction(xp: Namespace, beta: Scalar, t: Scalar) -> Scalar:
 
 
 def power(xp: Namespace, base: Any, exponent: Any) -> Any:
-    """``base ** exponent`` for base > 0, where either may be a traced 0-d array."""
-    if is_host(base, exponent) or not is_host(base):
+    """``base ** exponent`` for base > 0, where either may be a traced 0-d array; infinite beyond the largest number."""
+    if is_host(base, exponent):
+        return Host.power(base, exponent)
+    if not is_host(base):
         return base**exponent
     return xp.exp(exponent * Host.log(base))
 

@@ -20,6 +20,7 @@ __all__ = [
     "Count",
     "Decay",
     "Epsilon",
+    "Finite",
     "Layout",
     "Namespace",
     "Noise",
@@ -164,7 +165,8 @@ rule puts them into the state, which starts with zeros there.
 
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 """The weight of the past in a moving average: 0 forgets at once, values near 1 remember."""
-Positive: TypeAlias = Annotated[float, Gt(0)]
+Positive: TypeAlias = Annotated[float, Gt(0), Lt(math.inf)]
+Finite: TypeAlias = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 NonNegative: TypeAlias = Annotated[float, Ge(0), Lt(math.inf)]
 UnitInterval: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Epsilon: TypeAlias = Annotated[float, Ge(0), Unit(g=1)]

@@ -13,7 +13,8 @@ __all__ = ["batch_growth", "batch_residual", "growing_batch"]
 
 def _grown(xp: Any, e: Any, decay: Any, start: int, limit: int) -> Any:
     share = resolve(decay, xp, e) / resolve(decay, xp, 0) + 0.0 * e
-    return xp.minimum(xp.floor(start / xp.maximum(share, SMALLEST) + 0.5), float(limit))
+    size = xp.floor(start / xp.maximum(share, SMALLEST) + 0.5)
+    return xp.minimum(xp.maximum(size, 1.0 * start), 1.0 * limit)
 
 
 def _starts(*, decay: Any, start: int, limit: int) -> None:
@@ -26,7 +27,7 @@ def _starts(*, decay: Any, start: int, limit: int) -> None:
 
 @schedule(guard=_starts)
 def batch_growth(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Count) -> Any:
-    """``min(round(start * decay(0)/decay(e)), limit)``: how many micro-batches make one update.
+    """``round(start * decay(0)/decay(e))`` in [start, limit]: how many micro-batches make one update.
 
     Source: Smith, Kindermans, Ying & Le 2018: the noise lr N/B falls by a larger B as by a smaller lr.
     """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from optcore.curves import between
 from optcore.schedule import ScheduleOr, Schedules, Steps, resolve, schedule
+from optcore.typing import Finite
 
 __all__ = ["join", "product", "proportion"]
 
@@ -42,10 +44,10 @@ def _apart(*, low: Any, high: Any, **others: Any) -> None:
 
 @schedule(guard=_apart)
 def proportion(
-    xp: Any, e: Any, *, of: ScheduleOr, low: float, high: float, to_low: float = 2.0, to_high: float = 2.0
+    xp: Any, e: Any, *, of: ScheduleOr, low: Finite, high: Finite, to_low: Finite = 2.0, to_high: Finite = 2.0
 ) -> Any:
     """A schedule mapped in a line, ``low`` to ``to_low`` and ``high`` to ``to_high``.
 
     Source: Zhuang et al. 2022 (GSAM, its rho); pytorch_optimizer's ProportionScheduler and its defaults.
     """
-    return to_low + (to_high - to_low) * ((resolve(of, xp, e) - low) / (high - low)) + 0.0 * e
+    return between(to_low, to_high, (resolve(of, xp, e) - low) / (high - low)) + 0.0 * e

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
-from optcore.scalars import power
+from optcore.curves import between, turns
+from optcore.scalars import is_host, power
 from optcore.schedule import schedule
 from optcore.typing import Count, NonNegative, Positive, Whole
 
@@ -16,22 +17,29 @@ __all__ = [
     "warmup_restarts",
 ]  # fmt: skip
 
-Growth = Annotated[float, Ge(1)]
+Growth = Annotated[float, Ge(1), Lt(math.inf)]
 
 
 def cycle(xp: Any, e: Any, first: int, growth: Any) -> tuple[Any, Any, Any]:
-    """Which cycle it is at step e, where it began and its length: ``first``, each next ``growth`` times as long.
+    """Which cycle it is at step e, the steps since it began and its length: each next is ``growth`` times as long.
 
-    The logarithm may be rounded to either side of a boundary: what it says is checked by the cycle's own beginning.
+    The logarithm may be rounded to either side of a boundary: what it says is checked by the cycle's own beginning,
+    which is a whole step for a whole growth, and else known to a few units in the last place of e.
     """
     if growth == 1:
-        index = xp.floor(e / first)
-        return index, first * index, first + 0.0 * e
-    index = xp.floor(xp.log(1.0 + e * (growth - 1.0) / first) / math.log(growth) + 0.5)
-    begin = first * (power(xp, growth, index) - 1.0) / (growth - 1.0)
-    index = xp.where(begin > e + 0.25, index - 1.0, index)
-    length = first * power(xp, growth, index)
-    return index, (length - first) / (growth - 1.0), length
+        index, since = turns(xp, e, first)
+        return index, since, first + 0.0 * e
+    rate = math.log(growth)
+
+    def began(index: Any) -> Any:
+        begin = first * xp.expm1(rate * index) / (growth - 1.0)
+        return xp.floor(begin + 0.5) if growth == int(growth) else begin
+
+    index = xp.floor(xp.log(1.0 + e * (growth - 1.0) / first) / rate + 0.5)
+    slack = 0.0 if growth == int(growth) else (1e-14 if is_host(e) else 1e-6) * e
+    index = xp.where(began(index) > e + slack, index - 1.0, index)
+    begin = began(index)
+    return index, xp.maximum(e - begin, 0.0), first + begin * (growth - 1.0)
 
 
 @schedule(like={"keras": {"growth": 2.0}, "timm": {"shrinks": "peak"}})
@@ -53,10 +61,10 @@ def sgdr(
     the last of ``cycles``, where they are counted, it stays at the floor. Source: Loshchilov & Hutter 2017 (SGDR),
     eq. 5; T_0 = first and T_mult = growth of torch's CosineAnnealingWarmRestarts.
     """
-    index, begin, length = cycle(xp, e, first, growth)
+    index, since, length = cycle(xp, e, first, growth)
     share = power(xp, shrink, index)
     height = (peak - floor) * share if shrinks == "amplitude" else peak * share - floor
-    value = floor + height * (0.5 + 0.5 * xp.cos(math.pi * ((e - begin) / length)))
+    value = between(floor, floor + height, 0.5 + 0.5 * xp.cos(math.pi * (since / length)))
     return value if cycles is None else xp.where(index < cycles, value, floor + 0.0 * e)
 
 
@@ -85,11 +93,11 @@ def warmup_restarts(
     """
     value, begin = floor + 0.0 * e, 0.0
     for i in range(cycles):
-        fall = (first - warmup) * growth**i
+        fall = (first - warmup) * power(xp, growth, float(i))
         passed = xp.maximum(e - begin, 0.0)
         f = xp.minimum(xp.maximum(passed - warmup, 0.0) / fall, 1.0)
         rise = xp.minimum(passed / warmup, 1.0) if warmup else 1.0
-        height = (peak * shrink**i - floor) * rise * (0.5 + 0.5 * xp.cos(math.pi * f))
+        height = (peak * power(xp, shrink, float(i)) - floor) * rise * (0.5 + 0.5 * xp.cos(math.pi * f))
         value = xp.where(e >= begin, floor + height, value)
         begin = begin + warmup + fall
     return value
@@ -101,8 +109,8 @@ def hard_restarts(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: P
 
     Source: transformers' get_cosine_with_hard_restarts_schedule_with_warmup.
     """
-    turn = cycles * (e / steps)
-    value = peak * (0.5 + 0.5 * xp.cos(math.pi * (turn - xp.floor(turn))))
+    _, rest = turns(xp, cycles * xp.minimum(e, 1.0 * steps), steps)
+    value = peak * (0.5 + 0.5 * xp.cos(math.pi * (rest / steps)))
     return xp.where(e >= steps, 0.0 * e, value)
 
 
@@ -113,7 +121,8 @@ def snapshot(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: Count)
     Source: Huang et al. 2017 (snapshot ensembles), whose t is e + 1.
     """
     length = -(-steps // cycles)
-    return 0.5 * peak * (1.0 + xp.cos(math.pi * (e / length - xp.floor(e / length))))
+    _, rest = turns(xp, e, length)
+    return peak * (0.5 + 0.5 * xp.cos(math.pi * (rest / length)))
 
 
 @schedule()
@@ -122,15 +131,14 @@ def swa_cycle(xp: Any, e: Any, *, high: NonNegative, low: NonNegative, length: C
 
     Source: Izmailov et al. 2018 (SWA), whose i is e + 1.
     """
-    t = (e - length * xp.floor(e / length) + 1.0) / length
-    return (1.0 - t) * high + t * low
+    _, rest = turns(xp, e, length)
+    return between(high, low, (rest + 1.0) / length)
 
 
 def _wave(xp: Any, e: Any, up: int, down: int | None) -> tuple[Any, Any]:
     """A triangle between 0 and 1, and how many are complete."""
     total = up + (up if down is None else down)
-    index = xp.floor(e / total)
-    inside = e - total * index
+    index, inside = turns(xp, e, total)
     return xp.where(inside <= up, inside / up, (total - inside) / (total - up)), index
 
 
@@ -141,7 +149,7 @@ def triangular(xp: Any, e: Any, *, base: NonNegative, peak: NonNegative, up: Cou
     With a base above the peak the cycle of a momentum. Source: Smith 2017 (cyclical learning rates); torch's CyclicLR.
     """
     wave, _ = _wave(xp, e, up, down)
-    return base + (peak - base) * wave
+    return between(base, peak, wave)
 
 
 @schedule()

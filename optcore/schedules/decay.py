@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from optcore.curves import between, turns
 from optcore.scalars import power, select
 from optcore.schedule import schedule
-from optcore.typing import Count, NonNegative, Positive, Whole
+from optcore.typing import Count, Finite, NonNegative, Positive, Whole
 
 __all__ = ["constant", "cosine", "exponential", "k_decay", "linear", "polynomial", "rex", "tanh"]
 
@@ -24,7 +25,7 @@ def linear(xp: Any, e: Any, *, start: NonNegative, end: NonNegative, steps: Coun
 
     Source: optax linear_schedule; torch's LinearLR has factors of its rate for start and end.
     """
-    return start + (end - start) * xp.minimum(xp.maximum(e - begin, 0.0) / steps, 1.0)
+    return between(start, end, xp.minimum(xp.maximum(e - begin, 0.0) / steps, 1.0))
 
 
 @schedule(like={"torch": {"after": "repeat"}})
@@ -43,8 +44,8 @@ def cosine(
     ``after`` that it stays at the floor (optax, Keras), or the cosine goes on and rises again (torch). Source:
     Loshchilov & Hutter 2017 (SGDR, eq. 5 without restarts); exponent of optax cosine_decay_schedule.
     """
-    f = e / steps if after == "repeat" else xp.minimum(e / steps, 1.0)
-    return floor + (peak - floor) * (0.5 + 0.5 * xp.cos(math.pi * f)) ** exponent
+    f = turns(xp, e, 2 * steps)[1] / steps if after == "repeat" else xp.minimum(e / steps, 1.0)
+    return between(floor, peak, (0.5 + 0.5 * xp.cos(math.pi * f)) ** exponent)
 
 
 @schedule(like={"keras": {"floor": 1e-4}})
@@ -65,8 +66,11 @@ def polynomial(
     Source: optax polynomial_schedule; cycle of Keras' PolynomialDecay; with power 1 the linear decay.
     """
     passed = xp.maximum(e - begin, 0.0)
-    horizon = steps * xp.maximum(-xp.floor(-passed / steps), 1.0) if cycle else steps
-    return floor + (peak - floor) * (1.0 - xp.minimum(passed / horizon, 1.0)) ** power
+    horizon: Any = steps
+    if cycle:
+        index, rest = turns(xp, passed, steps)
+        horizon = steps * xp.maximum(xp.where(rest > 0, index + 1.0, index), 1.0)
+    return between(floor, peak, (1.0 - xp.minimum(passed / horizon, 1.0)) ** power)
 
 
 @schedule()
@@ -86,8 +90,8 @@ def exponential(
     Where ``end`` is given the value stops there: from above for a rate below 1, from below for others. Source: optax
     exponential_decay; with steps 1 torch's ExponentialLR, without begin and end Keras' ExponentialDecay.
     """
-    turns = xp.maximum(e - begin, 0.0) / steps
-    value = start * power(xp, rate, xp.floor(turns) if staircase else turns)
+    passed = xp.maximum(e - begin, 0.0)
+    value = start * power(xp, rate, turns(xp, passed, steps)[0] if staircase else passed / steps)
     if end is None:
         return value
     return select(xp, rate < 1, xp.maximum(value, end), xp.minimum(value, end))
@@ -111,7 +115,7 @@ def k_decay(
     """
     f = xp.minimum(e / steps, 1.0) ** k
     left = 0.5 + 0.5 * xp.cos(math.pi * f) if shape == "cosine" else (1.0 - f) ** power
-    return floor + (peak - floor) * left
+    return between(floor, peak, left)
 
 
 @schedule()
@@ -121,7 +125,7 @@ def rex(xp: Any, e: Any, *, peak: NonNegative, steps: Count, floor: NonNegative 
     Source: Chen, Wolfe & Kyrillidis 2022 (REX); pytorch_optimizer's REXScheduler.
     """
     f = xp.minimum(e / steps, 1.0)
-    return floor + (peak - floor) * ((1.0 - f) / (1.0 - 0.5 * f))
+    return between(floor, peak, (1.0 - f) / (1.0 - 0.5 * f))
 
 
 def _rising(*, lower: Any, upper: Any, **others: Any) -> None:
@@ -137,8 +141,8 @@ def tanh(
     peak: NonNegative,
     steps: Count,
     floor: NonNegative = 0.0,
-    lower: float = -7.0,
-    upper: float = 3.0,
+    lower: Finite = -7.0,
+    upper: Finite = 3.0,
 ) -> Any:
     """A fall from ``peak`` as ``(1 - tanh x) / 2``, x from ``lower`` to ``upper``; ``floor`` from e = steps on.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from optcore.curves import turns
 from optcore.schedule import schedule
 from optcore.typing import Count, Positive, UnitInterval
 
@@ -38,6 +39,7 @@ def internal_restart(
     It is 0 once ``periods e/steps >= zero_after``, where that is given; e is not held at steps, as in the source.
     Source: Bello et al. 2017, sec. 4.2; tensorflow.contrib.opt.get_restart_decay_fn.
     """
-    turn = (periods * e) / steps
-    value = 0.5 + 0.5 * xp.cos(math.pi * (turn - xp.floor(turn)))
-    return value if zero_after is None else xp.where(turn >= zero_after, 0.0 * value, value)
+    _, since = turns(xp, e, steps)
+    _, rest = turns(xp, periods * since, steps)  # of e itself the product may have more digits than a float32
+    value = 0.5 + 0.5 * xp.cos(math.pi * (rest / steps))
+    return value if zero_after is None else xp.where(periods * e / steps >= zero_after, 0.0 * value, value)

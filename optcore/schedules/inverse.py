@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from optcore.curves import turns
 from optcore.scalars import power
 from optcore.schedule import schedule
 from optcore.typing import Count, NonNegative, Positive, Whole
@@ -21,8 +22,7 @@ def inverse_time(
 
     Source: Darken & Moody 1990 (search then converge); Keras' InverseTimeDecay.
     """
-    turns = e / steps
-    return start / (1.0 + rate * (xp.floor(turns) if staircase else turns))
+    return start / (1.0 + rate * (turns(xp, e, steps)[0] if staircase else e / steps))
 
 
 @schedule()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
+from optcore.curves import between, through
 from optcore.schedule import schedule
-from optcore.schedules.stepwise import through
 from optcore.typing import Count, NonNegative, UnitInterval, Whole
 
 __all__ = ["one_cycle", "one_cycle_linear", "one_cycle_momentum", "swa_anneal", "wsd"]
 
-Divisor = Annotated[float, Ge(1)]
+Divisor = Annotated[float, Ge(1), Lt(math.inf)]
 Shape = Literal["cosine", "linear"]
 
 
@@ -45,8 +45,8 @@ def wsd(
             left = 1.0 - xp.sqrt(f)
         case _:
             left = 1.0 - f * f
-    fall = floor + (peak - floor) * left
-    return xp.where(e < warmup, start + (peak - start) * (e / max(warmup, 1)), fall)
+    rise = between(start, peak, e / max(warmup, 1))
+    return xp.where(e < warmup, rise, between(floor, peak, left))
 
 
 def _inside(*, steps: int, rise: Any, three_phase: bool = False, **others: Any) -> None:

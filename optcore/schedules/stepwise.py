@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
+from optcore.curves import through, turns
 from optcore.scalars import power
 from optcore.schedule import Points, Steps, schedule
 from optcore.typing import Count, NonNegative, Positive, UnitInterval, Whole
 
 __all__ = ["from_points", "hold", "interpolate", "multiplicative", "multistep", "piecewise", "step"]
-
-
-def through(xp: Any, e: Any, points: Sequence[tuple[float, Any]], shape: str) -> Any:
-    """The curve through pairs (step, value), level before the first and after the last.
-
-    A pair whose step is not after the one before it is a jump.
-    """
-    value = points[0][1] + 0.0 * e
-    for (a, x), (b, y) in itertools.pairwise(points):
-        f = xp.minimum(xp.maximum(e - a, 0.0) / (b - a), 1.0) if b > a else 1.0 + 0.0 * e
-        part = y + (x - y) * (0.5 + 0.5 * xp.cos(math.pi * f)) if shape == "cosine" else x + (y - x) * f
-        value = xp.where(e >= min(a, b), part, value)
-    return value
 
 
 @schedule()
@@ -36,7 +21,8 @@ def hold(xp: Any, e: Any, *, value: NonNegative, factor: UnitInterval = 1 / 3, s
 @schedule()
 def step(xp: Any, e: Any, *, start: NonNegative, every: Count, rate: Positive = 0.1) -> Any:
     """``start * rate^floor(e/every)``. Source: torch's StepLR and its default rate."""
-    return start * power(xp, rate, xp.floor(e / every))
+    index, _ = turns(xp, e, every)
+    return start * power(xp, rate, index)
 
 
 @schedule()
@@ -44,7 +30,7 @@ def multistep(xp: Any, e: Any, *, start: NonNegative, milestones: Steps, rate: P
     """``start``, multiplied by ``rate`` at each of the milestones. Source: torch's MultiStepLR and its default rate."""
     value = start + 0.0 * e
     for i, at in enumerate(milestones, 1):
-        value = xp.where(e >= at, start * rate**i + 0.0 * e, value)
+        value = xp.where(e >= at, start * power(xp, rate, float(i)) + 0.0 * e, value)
     return value
 
 
