@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -161,6 +162,9 @@ class Chain(Composite):
             at += len(part.fields)
         return tuple(packed)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Chain, (self.parts, dict(self.bound))
+
     def bind(self, **hyper: Any) -> Chain:
         return Chain(*self._rebound(hyper))
 
@@ -253,6 +257,9 @@ class Combined(Composite):
             packed.append(None if mine and all(x is None for x in mine) else part.pack(mine))
         return self.combinator.State(*packed)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Combined, (self.combinator, self.parts, dict(self.bound))
+
     def bind(self, **hyper: Any) -> Combined:
         return Combined(self.combinator, *self._rebound(hyper))
 
@@ -319,8 +326,16 @@ class Combinator:
             raise TypeError(f"{self.name}: {len(rules)} rules were given; it takes {len(self.takes)}, as in {self}")
         return Combined(self, rules).bind(**hyper)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _combinator, (self.law.fn.__module__, self.name)
+
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(self.takes)})"
+
+
+def _combinator(module: str, name: str) -> Combinator:
+    """The combinator that stands in a module under its name: what a pickle keeps."""
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
 def combinator(

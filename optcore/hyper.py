@@ -25,6 +25,10 @@ REQUIRED = inspect.Parameter.empty
 """The default of a hyper-parameter that has none."""
 
 
+LARGEST = 2**1023
+"""Whole numbers from here on are no float."""
+
+
 class Varying:
     """The base of what stands for a number that depends on the step: a schedule."""
 
@@ -71,8 +75,8 @@ class Hyper:
         if isinstance(value, Varying) and not self.static:
             self.check(owner, value(0))
             return value
-        if type(value).__name__ == "bool" and getattr(value, "shape", None) == () and bool in self.types:
-            value = bool(value)  # NumPy's own truth value
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()  # a number of NumPy's, whose value can be read
         if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):
             value = int(value) if isinstance(value, numbers.Integral) else float(value)  # a NumPy scalar
         if getattr(value, "shape", None) == () and not self.static and not isinstance(value, float):
@@ -89,10 +93,10 @@ class Hyper:
             )
         if isinstance(value, bool | str):
             return value
-        number: Any = value
+        number: Any = value if abs(value) < LARGEST or isinstance(value, float) else math.inf
         if math.isnan(number) or any(not _holds(b, number) for b in self.bounds):
             raise ValueError(f"{owner}: {self.name}={value!r} is out of range; give {self.range}")
-        return int(number) if self.static else float(number)
+        return int(value) if self.static else float(number)
 
 
 def _edge(bound: Any) -> str:

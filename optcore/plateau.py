@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 from optcore.hyper import unknown
 from optcore.scalars import Host, is_host
 
 __all__ = ["Plateau", "PlateauState", "reduce_on_plateau"]
+
+WHO = "reduce_on_plateau"
+NUMBERS = (
+    ("factor", 0.0, 1.0), ("rtol", 0.0, 1.0), ("atol", 0.0, math.inf), ("floor", 0.0, math.inf),
+    ("smallest", 0.0, math.inf),
+)  # fmt: skip
+"""What is a number and its bounds, the upper one excluded."""
 
 
 class PlateauState(NamedTuple):
@@ -41,25 +49,22 @@ class Plateau:
 
     def __post_init__(self) -> None:
         """Refuse what could never reduce, or would raise the rate."""
-        for name, low, high in (("factor", 0.0, 1.0), ("rtol", 0.0, 1.0), ("atol", 0.0, math.inf)):
-            if not low <= getattr(self, name) < high:
-                raise ValueError(
-                    f"reduce_on_plateau: {name}={getattr(self, name)!r} is out of range; give [{low:g}, {high:g})"
-                )
-        for name in ("floor", "smallest"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"reduce_on_plateau: {name}={getattr(self, name)!r} is out of range; give [0, inf)")
+        for name, low, high in NUMBERS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{WHO}: {name}={value!r} is of type {type(value).__name__}; give [{low:g}, {high:g})")
+            if not low <= value < high:
+                raise ValueError(f"{WHO}: {name}={value!r} is out of range; give [{low:g}, {high:g})")
+            object.__setattr__(self, name, float(value))
         for name, least in (("patience", 0), ("cooldown", 0), ("gather", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"reduce_on_plateau: {name}={value!r} is no count; give a whole number of at least {least}"
-                )
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise ValueError(f"{WHO}: {name}={value!r} is no count; give a whole number of at least {least}")
+            object.__setattr__(self, name, int(value))
         for name, choices in (("mode", ("min", "max")), ("acts", ("above", "at")), ("thaws", ("after", "at"))):
             if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"reduce_on_plateau: {name}={getattr(self, name)!r} is no choice; "
-                    f"give {' or '.join(map(repr, choices))}"
+                    f"{WHO}: {name}={getattr(self, name)!r} is no choice; give {' or '.join(map(repr, choices))}"
                 )
 
     def init(self) -> PlateauState:
@@ -68,40 +73,62 @@ class Plateau:
 
     def update(self, state: PlateauState, value: Any) -> PlateauState:
         """The state after one more value, whose ``scale`` multiplies the learning rate from now on."""
-        if is_host(value, *state):
-            return self._judged(Host, state, value)
-        from optcore.backends import of  # a value that is an array is judged where it lives
+        xp, state, value = _placed(state, value)
+        judged, due = self._judged(xp, state, value)
+        lower = judged._replace(scale=self._lowered(xp, state.scale, self.floor, self.smallest))
+        lower = self.reduced(lower)
+        return PlateauState(*(xp.where(due, new, old) for new, old in zip(lower, judged, strict=True)))
 
-        first = next(x for x in (value, *state) if not is_host(x))
-        backend = of(first)
-        zero = backend.xp.zeros_like(backend.floating(first))
-        *numbers, value = (zero + x for x in (*state, value))
-        return self._judged(backend.xp, PlateauState(*numbers), value)
+    def judge(self, state: PlateauState, value: Any) -> tuple[PlateauState, Any]:
+        """The state after one more value, and whether the rate is to be lowered; the scale is left as it is.
 
-    def _judged(self, xp: Any, s: PlateauState, value: Any) -> PlateauState:
+        For who lowers rates of his own: then :meth:`lowered` has the rate and :meth:`reduced` the state after it.
+        """
+        return self._judged(*_placed(state, value))
+
+    def lowered(self, rate: float, *, floor: float | None = None, smallest: float | None = None) -> float:
+        """The rate after one reduction, which may be the same: a floor and a smallest change of its own where given."""
+        floor = self.floor if floor is None else floor
+        return float(self._lowered(Host, rate, floor, self.smallest if smallest is None else smallest))
+
+    def reduced(self, state: PlateauState) -> PlateauState:
+        """The state after a reduction: no bad values, and the cooldown before it."""
+        return state._replace(bad=0.0 * state.bad, cooldown=self.cooldown + 0.0 * state.cooldown)
+
+    def _lowered(self, xp: Any, rate: Any, floor: float, smallest: float) -> Any:
+        lower = xp.maximum(rate * self.factor, floor + 0.0 * rate)
+        return xp.where(rate - lower > smallest, lower, rate)
+
+    def _judged(self, xp: Any, s: PlateauState, value: Any) -> tuple[PlateauState, Any]:
         count = s.count + 1.0
         mean = (s.count * s.mean + value) / count
         full = count >= self.gather
         sign = 1.0 if self.mode == "min" else -1.0
         better = sign * mean < sign * ((1.0 - sign * self.rtol) * s.best) - self.atol
         best = xp.where(better, mean, s.best)
-        frozen = xp.where(s.cooldown > 0, 1.0 + 0.0 * s.bad, 0.0 * s.bad)
+        one, none = 1.0 + 0.0 * s.bad, 0.0 * s.bad
+        frozen = xp.where(s.cooldown > 0, one, none)
         left = s.cooldown - frozen
-        still = frozen if self.thaws == "after" else xp.where(left > 0, 1.0 + 0.0 * s.bad, 0.0 * s.bad)
-        bad = xp.where(better, 0.0 * s.bad, (s.bad * (1.0 - frozen) + 1.0) * (1.0 - still))
-        due = bad > self.patience if self.acts == "above" else bad >= max(self.patience, 1)
-        lower = xp.maximum(s.scale * self.factor, self.floor + 0.0 * s.scale)
-        lower = xp.where(s.scale - lower > self.smallest, lower, s.scale)
-        judged = (
-            xp.where(due, lower, s.scale),
-            best,
-            xp.where(due, 0.0 * bad, bad),
-            xp.where(due, self.cooldown + 0.0 * left, left),
-            0.0 * count,
-            0.0 * s.scale,
-        )
+        still = frozen if self.thaws == "after" else xp.where(left > 0, one, none)
+        bad = xp.where(better, none, (s.bad * (1.0 - frozen) + 1.0) * (1.0 - still))
+        enough = bad > self.patience if self.acts == "above" else bad >= max(self.patience, 1)
+        judged = (s.scale, best, bad, left, none, 0.0 * s.scale)
         waiting = (s.scale, s.best, s.bad, s.cooldown, count, mean)
-        return PlateauState(*(xp.where(full, new, old) for new, old in zip(judged, waiting, strict=True)))
+        after = PlateauState(*(xp.where(full, new, old) for new, old in zip(judged, waiting, strict=True)))
+        return after, xp.where(full, enough, count < 0.0)
+
+
+def _placed(state: PlateauState, value: Any) -> tuple[Any, PlateauState, Any]:
+    """The namespace that a value is judged in, and all numbers there: a value that is an array stays where it lives."""
+    if is_host(value, *state):
+        return Host, state, value
+    from optcore.backends import of
+
+    first = next(x for x in (value, *state) if not is_host(x))
+    backend = of(first)
+    zero = backend.xp.zeros_like(backend.floating(first))
+    *numbers, value = (zero + x for x in (*state, value))
+    return backend.xp, PlateauState(*numbers), value
 
 
 CONVENTIONS: dict[str, dict[str, Any]] = {
@@ -130,9 +157,9 @@ def reduce_on_plateau(*, like: str = "torch", **options: Any) -> Plateau:
 
     """
     if like not in CONVENTIONS:
-        raise ValueError(unknown("reduce_on_plateau", "convention like=", like, CONVENTIONS))
+        raise ValueError(unknown(WHO, "convention like=", like, CONVENTIONS))
     known = [f.name for f in fields(Plateau)]
     for name in options:
         if name not in known:
-            raise TypeError(unknown("reduce_on_plateau", "parameter", name, known))
+            raise TypeError(unknown(WHO, "parameter", name, known))
     return Plateau(**{**CONVENTIONS[like], **options})

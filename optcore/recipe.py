@@ -119,7 +119,8 @@ class Recipe:
         put("layout", _layout(layout))
         put("leaves", _leaves(rule, leaves) if leaves else None)
         put("accumulate", _count(accumulate))
-        if average is not None and not 0 <= average < 1:
+        number = isinstance(average, int | float) and not isinstance(average, bool)
+        if average is not None and not (number and 0 <= average < 1):
             raise ValueError(f"Recipe: average={average!r} is out of range; give None or a number in [0, 1)")
         put("average", average)
         put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
@@ -194,6 +195,13 @@ class Recipe:
             data["accumulate"] = _number(data["accumulate"], own)
         return cls(_rule(data.pop("rule"), own), **data)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {name: _json(getattr(self, name)) for name in OPTIONS}
+        return _rebuilt, (self.rule, options)
+
+    def __deepcopy__(self, memo: Any) -> Recipe:
+        return self
+
     def __hash__(self) -> int:
         layout = tuple(self.layout.items()) if isinstance(self.layout, Mapping) else self.layout
         return hash((tuple(self.leaves or ()), self.rule, self.no_decay, layout, self.accumulate, self.average))
@@ -208,6 +216,11 @@ class Recipe:
 
 
 OPTIONS = ("no_decay", "layout", "leaves", "accumulate", "average", "on_nonfinite", "state_dtype", "rounding", "seed")
+
+
+def _rebuilt(rule: Rule, options: Mapping[str, Any]) -> Recipe:
+    """What a pickle keeps."""
+    return Recipe(rule, **options)
 
 
 def _regex(name: str, pattern: str) -> str:

@@ -6,6 +6,7 @@ and compiled execution, native optimizer objects, documentation, proofs) is deri
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import sys
@@ -156,6 +157,19 @@ class Rule(ABC):
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def __deepcopy__(self, memo: Any) -> Rule:
+        return self
+
+
+def _named(module: str, name: str, bound: Mapping[str, Any]) -> Primitive:
+    """The rule of a name, bound: what a pickle keeps. A rule of one's own is found in the module of its law."""
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, Primitive):
+        from optcore import registry
+
+        found = registry.find(name)  # another rule's variant
+    return found.bind(**bound)
+
 
 class Part:
     """A function of a rule (its law, start or refresh) and the hyper-parameters it takes."""
@@ -266,6 +280,9 @@ class Primitive(Rule):
 
     def values(self) -> dict[str, Any]:
         return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.law.fn.__module__, self.name, dict(self.bound))
 
     @property
     def structure(self) -> tuple[Any, ...]:

@@ -6,8 +6,10 @@ once against a namespace and evaluated on the host in float64 for Python numbers
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,6 +45,8 @@ class Schedule(Varying):
         bound = self.bind(**hyper) if hyper else self
         if not step:
             return bound
+        if len(step) > 1:
+            raise TypeError(f"{self.name}: {len(step)} steps were given; give one, or an array of steps")
         (e,) = step
         missing = [k for k, v in bound.values().items() if v is REQUIRED]
         if missing:
@@ -89,12 +93,23 @@ class Schedule(Varying):
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.law.fn.__module__, self.name, dict(self.bound))
+
+    def __deepcopy__(self, memo: Any) -> Schedule:
+        return self
+
     @property
     def key(self) -> tuple[Any, ...]:
-        return (self.name, self.law.fn, tuple(sorted(self.bound.items())))
+        return (self.name, self.law.fn, tuple(sorted(self.values().items())))
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.bound.items())})"
+
+
+def _named(module: str, name: str, bound: Mapping[str, Any]) -> Schedule:
+    """The schedule that stands in a module under its name, bound: what a pickle keeps."""
+    return getattr(importlib.import_module(module), name).bind(**bound)  # type: ignore[no-any-return]
 
 
 ScheduleOr: TypeAlias = Schedule | float
@@ -122,7 +137,10 @@ class NestedHyper(Hyper):
         if isinstance(value, Schedule):
             value(0)  # raises where a parameter of it is missing
             return value
-        return super().check(owner, value)
+        value = super().check(owner, value)
+        if isinstance(value, float) and not 0.0 <= value < math.inf:
+            raise ValueError(f"{owner}: {self.name}={value!r} is out of range; give a schedule or a number in [0, inf)")
+        return value
 
 
 class SchedulesHyper(NestedHyper):
@@ -139,9 +157,15 @@ class SchedulesHyper(NestedHyper):
 
 
 def _whole(step: Any) -> int:
-    if int(step) != step:
+    if isinstance(step, bool) or int(step) != step:
         raise TypeError(f"{step!r} is no whole step")
     return int(step)
+
+
+def _number(x: Any) -> float:
+    if isinstance(x, bool | str):
+        raise TypeError(f"{x!r} is no number")
+    return float(x)
 
 
 class PointsHyper(Hyper):
@@ -154,14 +178,14 @@ class PointsHyper(Hyper):
     def check(self, owner: str, value: Any) -> Any:
         try:
             pairs = value.items() if isinstance(value, Mapping) else value
-            points = tuple((_whole(step), float(x)) for step, x in pairs)
-        except (TypeError, ValueError):
+            points = tuple((_whole(step), _number(x)) for step, x in pairs)
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(f"{owner}: {self.name}={value!r} is no table; give {self.range}") from None
         steps = [step for step, _ in points]
         if not points or steps[0] < 0 or any(a >= b for a, b in itertools.pairwise(steps)):
             raise ValueError(f"{owner}: {self.name}={value!r} is out of order or empty; give {self.range}")
-        if any(x != x for _, x in points):
-            raise ValueError(f"{owner}: {self.name}={value!r} holds a NaN; give numbers")
+        if any(not math.isfinite(x) for _, x in points):
+            raise ValueError(f"{owner}: {self.name}={value!r} holds a NaN or an infinity; give finite values")
         return points
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 from typing import Annotated, Any, NamedTuple
 
@@ -274,6 +276,7 @@ RECIPES = [
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.rule.name)
 def test_recipes_go_to_json_and_back(recipe: optcore.Recipe) -> None:
+    assert pickle.loads(pickle.dumps(recipe)) == recipe == copy.deepcopy(recipe)
     again = optcore.Recipe.from_json(recipe.to_json())
     assert again == recipe and hash(again) == hash(recipe) and again.values == recipe.values
     assert again.to_json() == recipe.to_json()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -76,6 +79,78 @@ def test_schedules_are_plain_data(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_schedules_are_pickled_and_copied(name: str) -> None:
+    law = example(name)
+    assert pickle.loads(pickle.dumps(law)) == law == copy.deepcopy(law)
+
+
+AWKWARD = (3, 7, 41, 47, 49, 55, 61, 82, 97, 1000, 55_555)
+"""Lengths among which are those whose reciprocal times the length is below 1 in float32 or float64."""
+CYCLES: dict[str, Callable[[int], Any]] = {
+    "step": lambda n: s.step(start=1.0, every=n, rate=0.5),
+    "sgdr": lambda n: s.sgdr(peak=1.0, first=n),
+    "growing": lambda n: s.sgdr(peak=1.0, first=n, growth=2.0),
+    "polynomial": lambda n: s.polynomial(peak=0.3, steps=n, cycle=True, floor=0.01),
+    "snapshot": lambda n: s.snapshot(peak=1.0, steps=3 * n, cycles=3),
+    "staircase": lambda n: s.exponential(start=1.0, rate=0.5, steps=float(n), staircase=True),
+    "inverse": lambda n: s.inverse_time(start=1.0, rate=1.0, steps=float(n), staircase=True),
+    "triangular": lambda n: s.triangular(base=0.1, peak=1.0, up=n),
+    "swa": lambda n: s.swa_cycle(high=1.0, low=0.1, length=n),
+    "hard": lambda n: s.hard_restarts(peak=1.0, steps=3 * n, cycles=3),
+    "internal": lambda n: s.internal_restart(steps=n, periods=1),
+}
+
+
+@pytest.mark.parametrize("kind", CYCLES)
+def test_a_compiled_boundary_is_where_it_is(kind: str) -> None:
+    """A compiler makes e / n a product with 1 / n, which is below 1 for some n; one step off is half the value."""
+    for n in AWKWARD:
+        law = CYCLES[kind](n)
+        steps = np.array([k * n + off for k in (1, 2, 3, 7) for off in (-1, 0, 1)])
+        want = [law(int(e)) for e in steps]
+        for dtype in (jnp.float32, jnp.float64):
+            got = jax.jit(lambda e, law=law: law.at(jnp, e))(jnp.asarray(steps, dtype))
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 if n < 1000 else 1e-3)
+
+
+@pytest.mark.parametrize(("first", "growth"), [(10, 2.0), (2, 1.5), (7, 1.5), (1000, 1.01)])
+def test_growing_cycles_begin_between_steps_too(first: int, growth: float) -> None:
+    law, begin = s.sgdr(peak=1.0, first=first, growth=growth), 0.0
+    for i in range(9):
+        length = first * growth**i
+        assert law(begin + 0.98 * length) == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 0.98), rel=1e-6)
+        begin += length
+        assert law(begin + 1e-6 * length) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_ends_are_met_exactly(dtype: str) -> None:
+    ends = [
+        (s.linear(start=0.3, end=1e-8, steps=10), 10, 1e-8),
+        (s.one_cycle(peak=0.3, steps=100, shape="linear"), 99, 0.3 / 25.0 / 1e4),
+        (s.cosine(peak=0.3, steps=9, floor=1e-8), 9, 1e-8),
+        (s.interpolate(start=0.3, points=((7, 1e-8),)), 7, 1e-8),
+        (s.wsd(peak=0.3, warmup=2, stable=2, decay=7, floor=1e-8), 11, 1e-8),
+    ]
+    for law, e, end in ends:
+        got = law(np.asarray(e, dtype))
+        assert got == np.asarray(end, dtype) and law(e) == end
+        assert float(jax.jit(lambda e, law=law: law.at(jnp, e))(jnp.asarray(e, dtype))) == np.asarray(end, dtype)
+
+
+def test_what_grows_is_infinite_and_no_error() -> None:
+    assert s.exponential(start=1e-6, rate=1.1, end=1e-2)(8000) == 1e-2
+    assert s.step(start=1.0, every=1, rate=1e5)(10**4) == math.inf
+
+
+def test_a_batch_never_falls_below_its_start() -> None:
+    """Where the decay is above its first value the batch stays, and the rate is the decay's own."""
+    decay = s.warmup(steps=3, start=0.1, then=s.cosine(peak=0.1, steps=20))
+    sizes, rates = (law(decay=decay, start=4, limit=32) for law in (s.batch_growth, s.batch_residual))
+    assert all(sizes(e) == 4 and rates(e) == pytest.approx(decay(e)) for e in range(20))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_schedules_say_where_they_come_from_and_end_finite(name: str) -> None:
     assert "Source:" in registry.schedules()[name].doc
     assert math.isfinite(example(name)(10**9))
@@ -112,6 +187,17 @@ def test_schedules_say_where_they_come_from_and_end_finite(name: str) -> None:
         (lambda: s.warmup_restarts(peak=1.0, first=3, warmup=3, cycles=2), "warmup_restarts: warmup=3 leaves nothing"),
         (lambda: s.batch_growth(decay=s.warmup(steps=3, then=1.0), start=1, limit=9), "put a warm-up around"),
         (lambda: s.batch_growth(decay=1.0, start=10, limit=9), "start=10 is above limit=9"),
+        (lambda: s.constant(value=np.array(-1.0)), "constant: value=-1.0 is out of range"),
+        (lambda: s.constant(value=10**400), "constant: value=1000.* is out of range"),
+        (lambda: s.constant(value=np.True_), "constant: value=True is of type bool"),
+        (lambda: s.sgdr(peak=1.0, first=3, growth=math.inf), "sgdr: growth=inf is out of range"),
+        (lambda: s.join(parts=(0.1, -1.0), boundaries=(3,)), "join: parts=-1.0 is out of range; give a schedule"),
+        (lambda: s.join(parts=(0.1, 1.0), boundaries=(True,)), "is no list of steps"),
+        (lambda: s.from_points(points=((3, math.inf),)), "holds a NaN or an infinity"),
+        (lambda: s.from_points(points=((math.inf, 0.1),)), "is no table"),
+        (lambda: s.from_points(points=((3, "0.1"),)), "is no table"),
+        (lambda: s.constant(value=1.0)(1, 2), "constant: 2 steps were given"),
+        (lambda: optcore.Recipe("adam", average=s.rex(peak=0.5, steps=3)), "average=rex.* is out of range"),
         (lambda: s.half_life_linear(start=1.0, end=0.9, steps=3), "half_life_linear: start=1.0 is out of range"),
         (lambda: s.warmup(steps=3, then="cosine"), "warmup: then='cosine' is of type str"),
         (lambda: ours_torch.OneCycleLR(torch.optim.SGD([torch.zeros(1)]), 0.1), "You must define either total_steps"),

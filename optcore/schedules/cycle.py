@@ -36,7 +36,7 @@ def cycle(xp: Any, e: Any, first: int, growth: Any) -> tuple[Any, Any, Any]:
         return xp.floor(begin + 0.5) if growth == int(growth) else begin
 
     index = xp.floor(xp.log(1.0 + e * (growth - 1.0) / first) / rate + 0.5)
-    slack = 0.0 if growth == int(growth) else (1e-14 if is_host(e) else 1e-6) * e
+    slack = 0.0 if growth == int(growth) else (1e-14 if is_host(e) else 4e-7) * e
     index = xp.where(began(index) > e + slack, index - 1.0, index)
     begin = began(index)
     return index, xp.maximum(e - begin, 0.0), first + begin * (growth - 1.0)
