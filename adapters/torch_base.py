@@ -9,13 +9,13 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.torch_options import COUNTERS, computed, laws_of, scalar, shown, texts
 from optcore.adapters.torch_pass import Member, Pass, Ready, names_of, paths_of, stand
 from optcore.backends.base import missing
-from optcore.backends.drive import fits
+from optcore.backends.drive import fits, numbers
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.backends.torch import backend
-from optcore.recipe import Recipe
-from optcore.schedule import Schedule, resolve
+from optcore.schedule import Schedule
 
 try:
     import torch
@@ -26,8 +26,6 @@ __all__ = ["Optimizer"]
 
 PATTERNS = 3
 """Patterns of missing gradients whose tables are kept."""
-RUN = ("foreach", "fused", "capturable", "differentiable")
-"""Options that say how to run; they are accepted, kept in the groups and read where they matter."""
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -41,12 +39,12 @@ class Optimizer(torch.optim.Optimizer):
     _ready: Ready | None = None  #: the fast way, where the last step found one
 
     def __init__(self, params: Any, **options: Any) -> None:
-        rate = _scalar(options.get("lr"))
+        rate = scalar(options.get("lr"))
         if torch.is_tensor(rate) and rate.ndim == 0 and not float(rate.detach()) >= 0.0:
             raise ValueError(f"Invalid learning rate: {float(rate.detach())}")
-        self._chosen(options).build(**_computed(options))  # raises before anything is kept
-        schedules = _schedules(options)
-        first = {name: _from_text(text)(0) for name, text in schedules.items()}
+        self._chosen(options).build(**computed(options))  # raises before anything is kept
+        schedules = texts(options)
+        first = {name: shown(options[name], 0) for name in schedules}
         super().__init__(params, options | COUNTERS | first | {"schedules": schedules})
         self.defaults.setdefault("differentiable", False)
 
@@ -59,8 +57,8 @@ class Optimizer(torch.optim.Optimizer):
             if "updates" not in own:  # a schedule counts the optimizer's updates, not the group's
                 group["updates"] = max((g["updates"] for g in self.param_groups[:-1]), default=0)
             inherited = {k: v for k, v in group["schedules"].items() if k not in own}
-            group["schedules"] = inherited | _schedules(group)
-            group.update({k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()})
+            group["schedules"] = inherited | texts(group)
+            group.update({k: shown(law, group["updates"]) for k, law in laws_of(group).items()})
             rule = self._plan(group).recipe.rule
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
                 fits(rule, p, path)
@@ -143,9 +141,9 @@ class Optimizer(torch.optim.Optimizer):
         return native.constructor("torch", self._constructor.name, like) if like else self._constructor
 
     def _plan(self, group: Mapping[str, Any]) -> Native:
-        chosen = self._chosen(group)
+        chosen, group = self._chosen(group), {**group, **laws_of(group)}
         rate = chosen.defaults.get("lr")  # the group's own is given to each step, so that it may change freely
-        return _plan(chosen, _computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
+        return _plan(chosen, computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
 
     def _numbers(self, group: dict[str, Any]) -> tuple[Native, dict[str, Any], dict[str, Any]]:
         """What the group's options say now: its plan, its numbers, and those that follow a schedule."""
@@ -157,17 +155,18 @@ class Optimizer(torch.optim.Optimizer):
         old, found, moving = memo.get(id(group), (None, None, True))
         if old is not None and (old == key if moving else old[:-2] == key[:-2] and old[-1] == key[-1]):
             return found  # type: ignore[no-any-return]
-        scheduled = {k: _from_text(text)(group["updates"]) for k, text in group["schedules"].items()}
-        plan = self._plan({**group, **scheduled})
-        own = plan.recipe.values
-        moving = bool(scheduled) or any(isinstance(v, Schedule) for v in own.values())
-        values = {k: resolve(v, backend.xp, group["updates"]) for k, v in own.items()}
-        scheduled |= {"lr": values["lr"]} if isinstance(own["lr"], Schedule) else {}
+        laws, updates = laws_of(group), group["updates"]
+        plan = self._plan(group)
+        rule, own = plan.recipe.rule, plan.recipe.values
+        moving = bool(laws) or any(isinstance(v, Schedule) for v in own.values())
+        values = numbers(own, backend, updates, rule.hypers)  # raises where a schedule has left its bounds
+        scheduled = {k: shown(law, updates) for k, law in laws.items()}
+        scheduled |= {"lr": float(values["lr"])} if isinstance(own["lr"], Schedule) else {}
         if "lr" in scheduled and "initial_lr" in group:
             raise RuntimeError(
                 "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
             )
-        values["lr"] = scheduled.get("lr", _scalar(group["lr"]))
+        values["lr"] = scheduled.get("lr", scalar(group["lr"]))
         if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
             raise ValueError(f"Invalid learning rate: {values['lr']}")
         memo[id(group)] = (None if any(map(torch.is_tensor, key)) else key), (plan, values, scheduled), moving
@@ -186,7 +185,8 @@ class Optimizer(torch.optim.Optimizer):
                 if p.grad is not None and p.grad.is_sparse and not plan.sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
                 extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
-                one.leaves.append(Member(p, path, {**values, **extra}, group, plan, extra))
+                now = numbers(extra, backend, group["updates"], plan.recipe.rule.hypers)
+                one.leaves.append(Member(p, path, {**values, **now}, group, plan, extra))
         for one in passes.values():
             one.check_shared()
         return list(passes.values())
@@ -237,7 +237,7 @@ class Optimizer(torch.optim.Optimizer):
                 mine["average"] = state.average[i]
         for group, scheduled in one.groups:
             group.update(zip(one.shared, state.shared, strict=False))  # none before a first leaf has moved
-            group.update({k: v if k == "betas" else float(v) for k, v in scheduled.items()})
+            group.update(scheduled)
             group["updates"], group["micro"] = state.step, state.micro
 
     def _state_of(self, group: dict[str, Any], plan: Native, p: Any, path: str) -> None:
@@ -264,32 +264,8 @@ class Optimizer(torch.optim.Optimizer):
             mine.setdefault("average", fresh.average[0])
 
 
-COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
-"""What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
-
-
-def _schedules(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options that are schedules, as the text that a state dict can keep."""
-    return {k: Recipe("sgd", lr=v).to_json(indent=None) for k, v in options.items() if isinstance(v, Schedule)}
-
-
-@lru_cache(maxsize=256)
-def _from_text(text: str) -> Schedule:
-    schedule: Schedule = Recipe.from_json(text).values["lr"]
-    return schedule
-
-
-def _computed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a constructor computes with; a tensor of one element is a 0-d one."""
-    return {k: _scalar(v) for k, v in options.items() if k not in (*RUN, *COUNTERS, "like")}
-
-
 def _dense(g: Any) -> Any:
     return g.to_dense() if g is not None and g.is_sparse else g
-
-
-def _scalar(value: Any) -> Any:
-    return value.reshape(()) if torch.is_tensor(value) and value.numel() == 1 else value
 
 
 def _plan(constructor: Constructor, options: dict[str, Any]) -> Native:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from optcore.adapters.native import Native
 from optcore.backends import fused
 from optcore.backends.base import missing
+from optcore.backends.drive import numbers
 from optcore.backends.fused.graph import Unfusable
 from optcore.backends.optimizer import of_leaf
+from optcore.backends.torch import backend
 from optcore.recipe import Recipe
 
 try:
@@ -161,13 +163,14 @@ class Ready:
             return False
         ready = []
         for groups, structure, names, each in zip(self.groups, self.structures, self.names, self.standing, strict=True):
-            numbers = {id(group): optimizer._numbers(group) for group in groups}
-            plans = [plan for plan, _, _ in numbers.values()]
+            found = {id(group): optimizer._numbers(group) for group in groups}
+            plans = [plan for plan, _, _ in found.values()]
             if any(plan.recipe.rule.structure != structure or names_of(plan) != names for plan in plans):
                 return False
             values = []
             for group, decays, layout, extra in each.sources:
-                mine = {**numbers[group][1], **dict(extra)}
+                now = numbers(dict(extra), backend, groups[0]["updates"], each.rule.hypers) if extra else {}
+                mine = {**found[group][1], **now}
                 mine = {k: _host(v) if torch.is_tensor(v) else v for k, v in mine.items()}
                 values.append(of_leaf(mine, layout, decays=decays))
             first = groups[0]
@@ -176,14 +179,14 @@ class Ready:
                 return False
             given = {f: first[n] for f, n in shared}
             try:
-                ready.append((each, each.batches(values, given), shared, numbers, groups))
+                ready.append((each, each.batches(values, given), shared, found, groups))
             except Unfusable:
                 return False
-        for each, batches, shared, numbers, groups in ready:
+        for each, batches, shared, found, groups in ready:
             new = each.run(batches)
             count = groups[0]["updates"] + 1
             for group in groups:
                 group.update(zip((n for _, n in shared), new, strict=True))
-                group.update({k: v if k == "betas" else float(v) for k, v in numbers[id(group)][2].items()})
+                group.update(found[id(group)][2])
                 group["updates"], group["micro"] = count, 0
         return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import io
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +35,113 @@ def test_any_option_may_be_a_schedule_in_named_classes_and_groups() -> None:
     assert b.item() == -1.5 and a.item() == pytest.approx(-1.0 - 0.1 * 0.5 - 0.1 * (1 - 0.5 * 1.05))
     again = pickle.loads(pickle.dumps(optimizer))
     assert again.param_groups[0]["schedules"] == optimizer.param_groups[0]["schedules"]
+
+
+def constant(value: float) -> Any:
+    """The number as a schedule, of either sign."""
+    size, sign = abs(value), 1.0 if value >= 0 else -1.0
+    return schedules.proportion(of=size, low=0.0, high=1.0, to_low=0.0, to_high=sign)
+
+
+@pytest.mark.parametrize("name", every_class())
+def test_a_constant_schedule_is_its_number_in_every_option_of_every_class(name: str) -> None:
+    cls = getattr(ours, name)
+    want, _ = run(cls, shapes=((4, 3), (3, 5)), steps=2)
+    for option in inspect.signature(cls).parameters.values():
+        given = option.default
+        if isinstance(given, tuple):
+            law: Any = tuple(x if x is None else constant(x) for x in given)
+        elif isinstance(given, float) or option.annotation == "float":
+            law = constant(given)
+        else:
+            continue
+        got, optimizer = run(lambda p, o={option.name: law}: cls(p, **o), shapes=((4, 3), (3, 5)), steps=2)
+        assert all(map(torch.equal, got, want)), option.name
+        assert optimizer.param_groups[0][option.name] == given
+
+
+def ones(n: int = 1) -> list[nn.Parameter]:
+    params = [nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(n)]
+    for p in params:
+        p.grad = torch.full_like(p, 0.5)
+    return params
+
+
+SINKING = schedules.proportion(
+    of=schedules.linear(start=1.0, end=0.0, steps=1), low=0.0, high=1.0, to_low=-1.0, to_high=1.0
+)
+FALLING = schedules.linear(start=0.9, end=0.5, steps=4)
+
+
+def test_a_schedule_inside_a_tuple_is_shown_as_its_number_and_kept_as_text() -> None:
+    """The path of the pure optimizer, which a saved state and a group of its own go on with."""
+    (p,) = params = ones()
+    optimizer = ours.AdamW(params, lr=0.1, betas=(FALLING, 0.99))
+    recipe = optcore.Recipe("adam", lr=0.1, beta1=FALLING, beta2=0.99, weight_decay=1e-2, decay="before")
+    pure, tree = optcore.backends.Optimizer(recipe), {"p": p.detach().clone()}
+    state, shown = pure.init(tree), [optimizer.param_groups[0]["betas"]]
+    for i in range(6):
+        if i == 2:  # elsewhere, from the file alone
+            file = io.BytesIO()
+            torch.save(optimizer.state_dict(), file)
+            file.seek(0)
+            optimizer = ours.AdamW(params, lr=0.1, betas=(FALLING, 0.99))
+            optimizer.load_state_dict(torch.load(file, weights_only=True))
+        p.grad = torch.full_like(p, 0.5 - i)
+        optimizer.step()
+        tree, state = pure.update(tree, {"p": p.grad}, state)
+        torch.testing.assert_close(p.detach(), tree["p"], rtol=1e-14, atol=0)
+        shown.append(optimizer.param_groups[0]["betas"])
+    assert shown == [(FALLING(e), 0.99) for e in (0, 0, 1, 2, 3, 4, 5)]
+    for betas in ((0.7, 0.99), (schedules.constant(value=0.7), 0.99)):
+        optimizer.add_param_group({"params": ones(), "betas": betas})
+    optimizer.add_param_group({"params": ones()})
+    optimizer.step()
+    assert [g["betas"][0] for g in optimizer.param_groups] == [0.5, 0.7, 0.7, 0.5]
+    a, b, _ = (g["params"][0] for g in optimizer.param_groups[1:])
+    assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("AdamW", {"betas": (schedules.linear(start=0.9, end=1.5, steps=2), 0.99)}, "step 1: beta1=1.2"),
+        ("SGD", {"momentum": schedules.linear(start=0.5, end=1.5, steps=2)}, "step 1: beta=1.0"),
+        ("SGD", {"weight_decay": SINKING}, "step 1: weight_decay=-1.0"),
+        ("SGD", {"lr": SINKING}, "learning rate: -1.0"),
+    ],
+)
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_schedule_that_leaves_its_bounds_is_refused_before_anything_moves(
+    name: str, options: dict[str, Any], words: str, fuse: bool, monkeypatch: Any
+) -> None:
+    if not fuse:
+        monkeypatch.setattr("optcore.backends.fused.usable", lambda: False)
+    params = ones(2)
+    optimizer = getattr(ours, name)([{"params": params[:1]}, {"params": params[1:], **options}])
+    optimizer.step()
+    before, updates = [p.detach().clone() for p in params], [g["updates"] for g in optimizer.param_groups]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=words):
+            optimizer.step()
+    assert all(map(torch.equal, params, before)) and [g["updates"] for g in optimizer.param_groups] == updates
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_a_momentum_that_starts_at_zero_is_a_momentum(nesterov: bool) -> None:
+    """The rule does not depend on the value of a schedule: the average is kept from the first step on."""
+    (p,) = params = ones()
+    rising = schedules.linear(start=0.0, end=0.8, steps=2)
+    optimizer = ours.SGD(params, lr=0.1, momentum=rising, nesterov=nesterov)
+    recipe = optcore.Recipe("nesterov" if nesterov else "momentum", lr=0.1, beta=rising)
+    pure, tree = optcore.backends.Optimizer(recipe), {"p": p.detach().clone()}
+    state = pure.init(tree)
+    for _ in range(4):
+        optimizer.step()
+        tree, state = pure.update(tree, {"p": p.grad}, state)
+        torch.testing.assert_close(p.detach(), tree["p"], rtol=1e-14, atol=0)
+    with pytest.raises(ValueError, match="Nesterov momentum requires a momentum and zero dampening"):
+        ours.SGD(params, momentum=rising, dampening=constant(0.0), nesterov=True)
 
 
 def test_accumulation_counts_a_missing_gradient_as_zero() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import optcore
 from optcore.adapters.native import Native
 from optcore.adapters.native.keras import MOMENTS, recipe
+from optcore.adapters.native.numbers import first, times
 
 __all__ = ["Adadelta", "Adamax", "Ftrl", "Nadam"]
 
@@ -41,11 +42,12 @@ def Ftrl(
     l2_shrinkage_regularization_strength: float = 0.0, beta: float = 0.0, weight_decay: Any = None,
 ) -> Native:  # fmt: skip
     """FTRL-Proximal, whose penalties are twice what their arguments say."""
-    signs = {"initial_accumulator_value": initial_accumulator_value, "learning_rate_power": -learning_rate_power}
+    exponent = times(-1.0, learning_rate_power)
+    signs = {"initial_accumulator_value": initial_accumulator_value, "learning_rate_power": exponent}
     signs |= {"l1_regularization_strength": l1_regularization_strength}
     signs |= {"l2_regularization_strength": l2_regularization_strength}
     signs |= {"l2_shrinkage_regularization_strength": l2_shrinkage_regularization_strength}
-    for name, value in signs.items():
+    for name, value in ((name, first(value)) for name, value in signs.items()):
         if value < 0.0:
             power = name == "learning_rate_power"
             raise ValueError(
@@ -53,11 +55,11 @@ def Ftrl(
                 f"Received: {name}={-value if power else value}."
             )
     rule = optcore.ftrl(
-        exponent=-learning_rate_power,
+        exponent=exponent,
         initial_accumulator=initial_accumulator_value,
         l1=l1_regularization_strength,
-        l2=2 * l2_regularization_strength,
-        shrinkage=2 * l2_shrinkage_regularization_strength,
+        l2=times(2, l2_regularization_strength),
+        shrinkage=times(2, l2_shrinkage_regularization_strength),
         beta=beta,
     )
     return Native(recipe(rule, learning_rate, weight_decay), {"n": "accumulator", "z": "linear"})

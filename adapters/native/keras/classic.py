@@ -7,6 +7,7 @@ from typing import Any
 import optcore
 from optcore.adapters.native import Native
 from optcore.adapters.native.keras import MOMENTS, recipe
+from optcore.adapters.native.numbers import absent, first, times
 from optcore.rule import Rule
 
 __all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "Lamb", "Lion", "RMSprop"]
@@ -15,9 +16,9 @@ __all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "Lamb", "Lion", "RMSp
 def SGD(learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: Any = None) -> Native:
     """Gradient descent, with momentum in its velocity form."""
     rule: Rule = optcore.sgd
-    if not 0 <= momentum <= 1:
+    if not 0 <= first(momentum) <= 1:
         raise ValueError("`momentum` must be a float between [0, 1].")
-    if momentum:
+    if not absent(momentum):
         rule = (optcore.nesterov_velocity if nesterov else optcore.velocity)(beta=momentum)
     return Native(recipe(rule, learning_rate, weight_decay), {"velocity": "momentum"})
 
@@ -50,7 +51,7 @@ def RMSprop(
     """RMSprop with the epsilon inside the root and the learning rate inside the momentum."""
     rule = optcore.centered_rmsprop if centered else optcore.rmsprop
     rule = rule(like="keras", beta=rho, epsilon_root=epsilon)
-    if momentum > 0:
+    if not absent(momentum):
         rule = optcore.chain(rule, optcore.velocity(beta=momentum))
     return Native(
         recipe(rule, learning_rate, weight_decay),
@@ -87,6 +88,8 @@ def Adafactor(
 ) -> Native:  # fmt: skip
     """Adafactor with the last two axes factored; Keras takes the relative step whatever ``relative_step`` says."""
     del relative_step
-    numbers = dict(beta2_decay=-beta_2_decay, epsilon1=epsilon_1, epsilon2=epsilon_2, threshold=clip_threshold)
+    numbers = dict(
+        beta2_decay=times(-1.0, beta_2_decay), epsilon1=epsilon_1, epsilon2=epsilon_2, threshold=clip_threshold
+    )
     rule = optcore.adafactor(**numbers)
     return Native(recipe(rule, learning_rate, weight_decay), {"rows": "r", "columns": "c", "v": "v"})

@@ -20,7 +20,7 @@ def _split(
     """A rule for matrices, and Keras' Adam for all other variables, embeddings and excluded layers."""
     other: Rule = optcore.adam(like="keras", **adam)
     if adam_lr_ratio != 1:
-        other = optcore.chain(other, optcore.scale(factor=float(adam_lr_ratio)))
+        other = optcore.chain(other, optcore.scale(factor=adam_lr_ratio))
 
     def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         excluded = exclude_embeddings and "embedding" in path.lower()

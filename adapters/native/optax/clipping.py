@@ -6,6 +6,7 @@ from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
+from optcore.adapters.native.numbers import first, times
 from optcore.adapters.native.optax import recipe, seed_of
 from optcore.rule import Rule
 
@@ -77,8 +78,8 @@ def normalize() -> Native:
 def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Native:
     """The gradient over the norm of all leaves, times scale_factor; a negative one descends."""
     rule = optcore.normalize_by_global_norm(epsilon=eps)
-    if isinstance(scale_factor, int | float) and scale_factor < 0:
-        return Native(recipe(rule, lr=-scale_factor))
+    if isinstance(first(scale_factor), int | float) and first(scale_factor) < 0:
+        return Native(recipe(rule, lr=times(-1.0, scale_factor)))
     return _link(rule, lr=scale_factor)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
+from optcore.adapters.native.numbers import first
 from optcore.adapters.native.torch import recipe, refuse
 
 __all__ = ["ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "SparseAdam"]
@@ -17,8 +18,8 @@ def Adadelta(
 ) -> Native:  # fmt: skip
     """Adadelta with coupled decay."""
     refuse(lr=lr, eps=eps, weight_decay=weight_decay)
-    if not 0.0 <= rho <= 1.0:
-        raise ValueError(f"Invalid rho value: {rho}")
+    if not 0.0 <= first(rho) <= 1.0:
+        raise ValueError(f"Invalid rho value: {first(rho)}")
     numbers = dict(beta=rho, epsilon_root=eps, weight_decay=weight_decay)
     found = recipe(optcore.adadelta, lr=lr, decay="coupled", maximize=maximize, **numbers)
     return Native(found, {"v": "square_avg", "x": "acc_delta"})
@@ -67,8 +68,9 @@ def Rprop(
 ) -> Native:  # fmt: skip
     """Rprop; lr is the first step size."""
     refuse(lr=lr)
-    if not 0.0 < etas[0] < 1.0 < etas[1]:
-        raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
+    minus, plus = map(first, etas)
+    if not 0.0 < minus < 1.0 < plus:
+        raise ValueError(f"Invalid eta values: {minus}, {plus}")
     numbers = dict(eta_minus=etas[0], eta_plus=etas[1], step_min=step_sizes[0], step_max=step_sizes[1])
     return Native(recipe(optcore.rprop, lr=lr, maximize=maximize, **numbers), {"size": "step_size"})
 
@@ -89,7 +91,7 @@ def SparseAdam(
     """Adam whose rows without a gradient rest: those a sparse gradient does not store, or that are 0 everywhere."""
     refuse(lr=lr, eps=eps, betas=betas)
     for name, value in {"learning rate": lr, "epsilon value": eps}.items():
-        if isinstance(value, int | float) and value == 0.0:
-            raise ValueError(f"Invalid {name}: {value}")
+        if isinstance(first(value), int | float) and first(value) == 0.0:
+            raise ValueError(f"Invalid {name}: {first(value)}")
     rule = optcore.sparse_adam(beta1=betas[0], beta2=betas[1], epsilon_hat=eps)
     return Native(recipe(rule, lr=lr, maximize=maximize), {"m": "exp_avg", "v": "exp_avg_sq"}, sparse=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
+from optcore.adapters.native.numbers import absent, first, times
 from optcore.adapters.native.torch import recipe, refuse
 from optcore.rule import Rule
 
@@ -20,12 +21,12 @@ def SGD(
 ) -> Native:  # fmt: skip
     """Stochastic gradient descent with momentum in its sum form and coupled decay."""
     refuse(lr=lr, momentum=momentum, weight_decay=weight_decay)
-    if nesterov and (momentum <= 0 or dampening != 0):
+    if nesterov and (absent(momentum) or not absent(dampening)):
         raise ValueError("Nesterov momentum requires a momentum and zero dampening")
     rule: Rule = optcore.sgd
     if nesterov:
         rule = optcore.nesterov(beta=momentum)
-    elif momentum:
+    elif not absent(momentum):
         rule = optcore.momentum(beta=momentum, dampening=dampening)
     found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="coupled", maximize=maximize)
     return Native(found, {"m": "momentum_buffer"})
@@ -63,7 +64,7 @@ def RMSprop(
     refuse(lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
     rule = optcore.centered_rmsprop if centered else optcore.rmsprop
     rule = rule(beta=alpha, epsilon=eps)
-    if momentum > 0:
+    if not absent(momentum):
         rule = optcore.chain(rule, optcore.momentum(beta=momentum))
     found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="coupled", maximize=maximize)
     return Native(found, {"v": "square_avg", "h": "grad_avg", "m": "momentum_buffer"})
@@ -89,15 +90,15 @@ def Adafactor(
     refuse(lr=lr, eps=eps[1], weight_decay=weight_decay)
     if eps[0] is not None:
         refuse(eps=eps[0])
-    if not 1.0 <= d:
-        raise ValueError(f"Clipping threshold d should be larger or equal to 1, but got {d}")
-    if beta2_decay > 0:
-        raise ValueError(f"beta2_decay should be smaller than or equal to 0, but got {beta2_decay}")
-    rule = optcore.adafactor(like="torch", beta2_decay=-beta2_decay, epsilon2=eps[1], threshold=d)
+    if not 1.0 <= first(d):
+        raise ValueError(f"Clipping threshold d should be larger or equal to 1, but got {first(d)}")
+    if first(beta2_decay) > 0:
+        raise ValueError(f"beta2_decay should be smaller than or equal to 0, but got {first(beta2_decay)}")
+    rule = optcore.adafactor(like="torch", beta2_decay=times(-1.0, beta2_decay), epsilon2=eps[1], threshold=d)
 
-    def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, float]:
+    def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         small = EPS[dtype] if eps[0] is None else eps[0]
-        return {"mean_floor": small, "floor": small * small}
+        return {"mean_floor": small, "floor": times(small, small)}
 
     found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="with", maximize=maximize)
     return Native(found, {"rows": "row_var", "columns": "col_var", "v": "variance"}, of_leaf)

@@ -6,6 +6,7 @@ from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
+from optcore.adapters.native.numbers import first
 from optcore.adapters.native.torch import recipe, refuse
 
 __all__ = ["Muon"]
@@ -20,8 +21,8 @@ def Muon(
 ) -> Native:  # fmt: skip
     """Muon for matrices, iterated in the leaf's precision where torch iterates in bfloat16."""
     for name, value in (("Learning rate", lr), ("momentum", momentum), ("weight decay", weight_decay)):
-        if isinstance(value, int | float) and not value >= 0.0:
-            raise ValueError(f"{name} should be >= 0 but is: {value}")
+        if isinstance(first(value), int | float) and not first(value) >= 0.0:
+            raise ValueError(f"{name} should be >= 0 but is: {first(value)}")
     refuse(lr=lr)
     if adjust_lr_fn not in SCALES:
         raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
