@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
-from optcore import backends
+from optcore import backends, schedules
 from optcore.adapters import native
 from optcore.adapters.keras_state import Variables, values_of
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.native.numbers import from_text, to_text
 from optcore.backends.base import Backend, missing
-from optcore.backends.drive import starts_from_values
+from optcore.backends.drive import numbers, starts_from_values
 from optcore.backends.optimizer import advance_all, begin
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
@@ -54,8 +56,15 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return {"recipe": self.recipe}
 
 
-def schedule(law: Schedule) -> LearningRate:
-    """The schedule as Keras' own kind, to be saved and loaded with the model."""
+def schedule(law: Schedule | float) -> LearningRate:
+    """The schedule as Keras' own kind, to be saved and loaded with the model; a number stands for a constant one."""
+    if isinstance(law, Real) and not isinstance(law, bool):
+        law = schedules.constant(value=float(law))
+    if not isinstance(law, Schedule):
+        raise TypeError(
+            f"optcore.adapters.keras.schedule: {law!r} is of type {type(law).__name__}; give a schedule of "
+            "optcore.schedules or a number"
+        )
     return LearningRate(Recipe("sgd", lr=law).to_json(indent=None))
 
 
@@ -92,7 +101,7 @@ class Optimizer(keras.optimizers.Optimizer):
                     )
         if plan.recipe.average is not None:
             base = {**base, "use_ema": True, "ema_momentum": plan.recipe.average}
-        super().__init__(learning_rate=_rate(learning_rate), weight_decay=weight_decay, **base)
+        super().__init__(learning_rate=_rate(learning_rate), weight_decay=_decoded(weight_decay), **base)
         self._own = _Own(plan, options, Variables(plan))
 
     @staticmethod
@@ -145,9 +154,9 @@ class Optimizer(keras.optimizers.Optimizer):
         """The numbers of one variable that are not the recipe's."""
         if "weight_decay" in self._own.options and self.weight_decay != self._own.options["weight_decay"]:
             self._set(weight_decay=self.weight_decay)
-        numbers = {} if self._use_weight_decay(v) else {"weight_decay": 0.0}
+        undecayed = {} if self._use_weight_decay(v) else {"weight_decay": 0.0}
         dtype = keras.backend.standardize_dtype(v.dtype)
-        return {**self._own.plan.numbers_of(v.path, tuple(v.shape), dtype), **numbers}
+        return {**self._own.plan.numbers_of(v.path, tuple(v.shape), dtype), **undecayed}
 
     def _recipe_of(self, v: Any) -> Recipe:
         extra = self._of_leaf(v)
@@ -232,28 +241,33 @@ class Optimizer(keras.optimizers.Optimizer):
             begun = tuple(begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in pairs)
             state = state._replace(leaves=backend.cond(count == 0, lambda _: begun, state.leaves))
         grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values, strict=True)]
-        numbers = [{**self._of_leaf(v), "lr": rate} for v in variables]
+        extra = [numbers(self._of_leaf(v), backend, step, recipe.rule.hypers) for v in variables]
+        own = [{**mine, "lr": rate} for mine in extra]
         paths = [v.path for v in variables]
-        moved, after = advance_all(recipe, backend, values, grads, paths, state, numbers, fuse=fuse, donate=fuse)
+        moved, after = advance_all(recipe, backend, values, grads, paths, state, own, fuse=fuse, donate=fuse)
         return [*(m.p for m in moved), *kept.write(at, after)]
 
     def get_config(self) -> dict[str, Any]:
         """Every constructor argument, as Keras' serialisation wants it."""
-        config = super().get_config()
-        options = {k: _encoded(v) for k, v in self._own.options.items() if k not in ("learning_rate", "weight_decay")}
-        if "weight_decay" not in self._own.options:
+        config, options = super().get_config(), self._own.options
+        config = {**config, **{k: v for k, v in options.items() if k not in ("learning_rate", "weight_decay")}}
+        if "weight_decay" not in options:
             config.pop("weight_decay", None)
-        return {**config, **options}
+        return {k: _encoded(v) for k, v in config.items()}
 
 
 def _encoded(value: Any) -> Any:
-    """A schedule as a configuration can keep it."""
-    return {"optcore": Recipe("sgd", lr=value).to_json(indent=None)} if isinstance(value, Schedule) else value
+    """A schedule, or a list with one, as a configuration can keep it."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_encoded, value))
+    return {"optcore": to_text(value)} if isinstance(value, Schedule) else value
 
 
 def _decoded(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_decoded, value))
     if isinstance(value, dict) and set(value) == {"optcore"}:
-        return Recipe.from_json(value["optcore"]).values["lr"]
+        return from_text(value["optcore"])
     return value
 
 

@@ -70,7 +70,7 @@ class Ready:
         rule = recipe.rule
         common = {**numbers(rule.complete(), backend, count, rule.hypers), "lr": rate}
         values = [
-            of_leaf({**common, **dict(extra), "lr": rate}, layout, decays=decays)
+            of_leaf({**common, **numbers(dict(extra), backend, count, rule.hypers), "lr": rate}, layout, decays=decays)
             for decays, layout, extra in self.standing.sources
         ]
         names = [f.name for f in rule.fields if f.shared]

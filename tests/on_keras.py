@@ -171,10 +171,23 @@ def test_state_that_starts_from_values_starts_once() -> None:
             np.testing.assert_array_equal(first, later)
 
 
-def test_a_saved_model_goes_on_where_it_was(tmp_path: Any) -> None:
+FALLING = schedules.linear(start=0.5, end=0.0, steps=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("AdamW", {"learning_rate": 0.01}),
+        ("AdamW", {"learning_rate": 0.01, "weight_decay": FALLING, "beta_1": FALLING}),
+        ("SGD", {"learning_rate": FALLING, "momentum": FALLING, "nesterov": True, "weight_decay": FALLING}),
+        ("Muon", {"learning_rate": 0.01, "weight_decay": FALLING, "adam_weight_decay": FALLING}),
+    ],
+    ids=str,
+)
+def test_a_saved_model_goes_on_where_it_was(name: str, options: dict[str, Any], tmp_path: Any) -> None:
     keras.backend.set_floatx("float32")
     m = model()
-    m.compile(optimizer=ours.AdamW(learning_rate=0.01), loss="mse")
+    m.compile(optimizer=getattr(ours, name)(**options), loss="mse")
     m.fit(X, Y, epochs=1, batch_size=16, verbose=0, shuffle=False)
     m.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -267,9 +280,32 @@ def test_options_can_be_set_and_schedules_are_saved() -> None:
         mine.beta_1 = 1.5
     with pytest.raises(TypeError, match="no argument 'weight_decay'"):
         ours.from_recipe(optcore.Recipe("sgd"), weight_decay=0.5)
-    slow = ours.Adam(beta_1=schedules.polynomial(peak=0.9, steps=9))
-    again = ours.Adam.from_config(json.loads(json.dumps(slow.get_config())))
-    assert again.beta_1 == slow.beta_1
+    slow = schedules.polynomial(peak=0.9, steps=9)
+    given = {"learning_rate": slow, "weight_decay": slow, "beta_1": slow}
+    first = ours.Adam(**given)
+    again = ours.Adam.from_config(json.loads(json.dumps(first.get_config())))
+    assert again.beta_1 == again.weight_decay == slow and again.get_config() == first.get_config()
+    np.testing.assert_array_equal(run(again, steps=3), run(first, steps=3))
+
+
+@pytest.mark.parametrize("name", sorted({row.name for row in NATIVE}))
+def test_a_constant_schedule_is_its_number_in_every_option(name: str) -> None:
+    for option in native.constructor("keras", name).parameters:
+        given = 0.1 if option.name == "weight_decay" else option.default
+        if not isinstance(given, float) or option.name == "learning_rate":
+            continue
+        law = schedules.proportion(of=abs(given), low=0.0, high=1.0, to_low=0.0, to_high=-1.0 if given < 0 else 1.0)
+        want, got = (run(getattr(ours, name)(**{option.name: each}), steps=2) for each in (given, law))
+        np.testing.assert_allclose(got, want, rtol=TOLERANCE, atol=TOLERANCE, err_msg=option.name)
+
+
+def test_a_number_is_a_constant_schedule_and_what_is_neither_is_refused_by_name() -> None:
+    law = ours.schedule(0.25)
+    assert [float(law(e)) for e in (0, 9)] == [0.25, 0.25]
+    assert ours.schedule(schedules.constant(value=0.25)).get_config() == law.get_config()
+    for wrong in ("0.1", None, True, [0.1]):
+        with pytest.raises(TypeError, match=r"keras.schedule: .* is of type .*; give a schedule"):
+            ours.schedule(wrong)
 
 
 def test_optimizers_pickle() -> None:
