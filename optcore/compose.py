@@ -140,11 +140,15 @@ class Chain(Composite):
         self.axes = any(part.axes for part in self.parts)
         self.ndim = next((part.ndim for part in self.parts if part.ndim), None)
         self.fields = _renamed(_labels(self.parts), self.parts)
+        clips = [getattr(part, "family", None) == "clipping" for part in self.parts]
+        self.lead = 0 if all(clips) else clips.index(False)
         self._expose()
 
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
         new = []
         for i, part in enumerate(self.parts):
+            if i == self.lead and "coupled" in values:  # put there by the template: decay is not clipped
+                g = g + values["coupled"] * p
             g, state = yield from part.run(xp, p, g, s[i], t, self.inner(i, values))
             new.append(state)
         return g, tuple(new)

@@ -19,7 +19,7 @@ def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mappi
     spacing of p's numbers would be rounded away in their difference. Where decay enters:
 
     ==========  ========================================================
-    coupled     ``g + wd p`` is the gradient the rule sees
+    coupled     ``g + wd p`` is the gradient the rule sees, behind the clipping laws that a chain begins with
     with        ``p - lr (d + wd p)``
     before      ``p' = p (1 - lr wd)``, seen by the rule, then ``p' - lr d``
     after       ``p' = p - lr d``, then ``p' - lr wd p'``
@@ -36,7 +36,10 @@ def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mappi
     if values["maximize"]:
         g = -g
     if decays and place == "coupled":
-        g = g + wd * p
+        if rule.lead:
+            values = {**values, "coupled": wd}
+        else:
+            g = g + wd * p
     if decays and place == "before":
         p = p * (1.0 - shrink)
     d, s = yield from rule.run(xp, p, g, s, t, values)

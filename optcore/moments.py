@@ -58,13 +58,14 @@ def rms(xp: Namespace, x: Any) -> Any:
     size = 1
     for n in x.shape:
         size *= n
-    return norm(xp, x) * (max(size, 1) ** -0.5)
+    return root(xp, *(part / max(size, 1) for part in squares(xp, x)))
 
 
 def global_rms(xp: Namespace, x: Any) -> Generator[Any, Any, Any]:
     """The root mean square over all elements of all leaves, in one round of totals, run by ``yield from``."""
     large, middle, small, count = yield (*squares(xp, x), xp.sum(xp.ones_like(x)))
-    return root(xp, large, middle, small) / xp.sqrt(xp.maximum(count, 1.0))
+    count = xp.maximum(count, 1.0)
+    return root(xp, large / count, middle / count, small / count)
 
 
 def trust_ratio(xp: Namespace, p: Any, d: Any) -> Any:

@@ -11,7 +11,7 @@ from optcore.typing import Layout, Namespace, Scalar
 
 __all__ = [
     "global_norm", "global_norms", "global_peak", "global_power", "hypotenuse", "inputs", "largest", "norm",
-    "norm_along", "root", "shrink", "squares",
+    "norm_along", "over", "root", "shrink", "squares",
 ]  # fmt: skip
 
 # Blue's three sums: squares of elements above 2^50, between, and below 2^-50, each scaled so that
@@ -45,11 +45,16 @@ def squares(xp: Namespace, x: Any, **along: Any) -> tuple[Any, Any, Any]:
     return xp.sum(large, **along), xp.sum(middle, **along), xp.sum(small, **along)
 
 
+def _sqrt(xp: Namespace, x: Any) -> Any:
+    """The square root, whose slope at 0 is not infinite: a norm is differentiated through branches not taken."""
+    return xp.where(x == 0, x, xp.sqrt(xp.where(x == 0, xp.ones_like(x), x)))
+
+
 def root(xp: Namespace, large: Any, middle: Any, small: Any) -> Any:
     """The Euclidean norm from the three sums; 0 for zeros, inf and NaN where an element is."""
-    top = xp.sqrt(large + _twice(xp, middle, DOWN)) * (1.0 / DOWN)
-    usual = xp.sqrt(middle + _twice(xp, small, 1.0 / UP))
-    low = xp.sqrt(small) * (1.0 / UP)
+    top = _sqrt(xp, large + _twice(xp, middle, DOWN)) * (1.0 / DOWN)
+    usual = _sqrt(xp, middle + _twice(xp, small, 1.0 / UP))
+    low = _sqrt(xp, small) * (1.0 / UP)
     return xp.where(large > 0, top, xp.where(middle == 0, low, usual))  # a NaN is not 0
 
 
@@ -111,13 +116,20 @@ def global_power(xp: Namespace, x: Any, p: Scalar) -> Generator[Any, Any, Any]:
     """
     peak = yield from global_peak(xp, x)
     fine = xp.where(xp.isfinite(peak), xp.where(peak == 0, xp.ones_like(peak), peak), xp.ones_like(peak))
-    total = yield xp.sum(power(xp, xp.abs(x) / fine, p))
+    total = yield xp.sum(power(xp, over(xp, xp.abs(x), fine), p))
     n = peak * power(xp, xp.where(peak == 0, xp.ones_like(peak), total), 1.0 / p)
     return xp.where(xp.isfinite(peak), n, peak)
+
+
+def over(xp: Namespace, x: Any, size: Any) -> Any:
+    """``x / size`` for ``|x|`` up to size > 0; XLA multiplies by the reciprocal, which it flushes above 2^126."""
+    large = size > LARGE
+    factor = xp.where(large, 0.0 * size + SMALL, xp.ones_like(size))
+    return x * factor / (size * factor)
 
 
 def shrink(xp: Namespace, n: Any, limit: Any, epsilon: Scalar = 0.0) -> Any:
     """The factor ``min(1, limit / (n + epsilon))`` that holds a norm n below its limit, which may be infinite."""
     size = n + epsilon
     one = xp.ones_like(size)
-    return xp.minimum(one, limit / xp.where(size == 0, one, size))
+    return xp.minimum(one, limit * one / xp.where(size == 0, one, size))  # torch inverts what divides a number

@@ -14,10 +14,19 @@ __all__ = ["Plateau", "PlateauState", "reduce_on_plateau"]
 
 WHO = "reduce_on_plateau"
 NUMBERS = (
-    ("factor", 0.0, 1.0), ("rtol", 0.0, 1.0), ("atol", 0.0, math.inf), ("floor", 0.0, math.inf),
+    ("factor", 0.0, 1.0), ("rtol", 0.0, math.inf), ("atol", 0.0, math.inf), ("floor", 0.0, math.inf),
     ("smallest", 0.0, math.inf),
 )  # fmt: skip
 """What is a number and its bounds, the upper one excluded."""
+
+
+def number(who: str, name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:
+    """The value as a float; TypeError or ValueError, in the words of ``who``, for what is none from low to high."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}; give [{low:g}, {high:g})")
+    if not low <= value < high:
+        raise ValueError(f"{who}: {name}={value!r} is out of range; give [{low:g}, {high:g})")
+    return float(value)
 
 
 class PlateauState(NamedTuple):
@@ -50,12 +59,7 @@ class Plateau:
     def __post_init__(self) -> None:
         """Refuse what could never reduce, or would raise the rate."""
         for name, low, high in NUMBERS:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{WHO}: {name}={value!r} is of type {type(value).__name__}; give [{low:g}, {high:g})")
-            if not low <= value < high:
-                raise ValueError(f"{WHO}: {name}={value!r} is out of range; give [{low:g}, {high:g})")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, number(WHO, name, getattr(self, name), low, high))
         for name, least in (("patience", 0), ("cooldown", 0), ("gather", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:

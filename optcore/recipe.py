@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal
@@ -32,7 +32,7 @@ class Recipe:
     rule
         A rule, bound or not, or its name.
     clip
-        Clipping laws, applied to the gradient before the rule in this order.
+        Clipping laws or their names, applied to the gradient in this order before the rule and a coupled decay.
     no_decay
         A regular expression or several; a leaf whose path matches one of them is not decayed.
     layout
@@ -82,7 +82,7 @@ class Recipe:
         self,
         rule: Rule | str,
         *,
-        clip: Rule | list[Rule] | tuple[Rule, ...] = (),
+        clip: Rule | str | Sequence[Rule | str] | None = (),
         no_decay: str | tuple[str, ...] | list[str] = (),
         layout: Layout | Mapping[str, Layout] | None = None,
         leaves: Mapping[str, Mapping[str, Any]] | None = None,
@@ -98,7 +98,7 @@ class Recipe:
             rule = registry.find(rule)
         if not isinstance(rule, Rule):
             raise TypeError(f"Recipe: rule={rule!r} is of type {type(rule).__name__}; give a rule or its name")
-        clips = (clip,) if isinstance(clip, Rule) else tuple(clip)
+        clips = _clips(clip)
         rule = chain(*clips, rule.bind(**hyper)) if clips else rule.bind(**hyper)
         rule.complete()
         place = getattr(rule, "bound", EMPTY).get("decay")
@@ -141,10 +141,13 @@ class Recipe:
         return self.rule.values()
 
     def replace(self, **changes: Any) -> Recipe:
-        """The same recipe with other options or hyper-parameters."""
+        """The same recipe with other options or hyper-parameters; ``clip`` takes the place of all it clips by."""
         options = {name: getattr(self, name) for name in OPTIONS}
         options |= {name: changes.pop(name) for name in tuple(changes) if name in OPTIONS}
-        return Recipe(changes.pop("rule", self.rule), **options, **changes)
+        rule = changes.pop("rule", self.rule)
+        if "clip" in changes and isinstance(rule, Chain):
+            rule = chain(*rule.parts[rule.lead :]).bind(**rule.bound)
+        return Recipe(rule, **options, **changes)
 
     def decays(self, path: str) -> bool:
         """Whether the leaf at this path is decayed."""
@@ -221,6 +224,17 @@ OPTIONS = ("no_decay", "layout", "leaves", "accumulate", "average", "on_nonfinit
 def _rebuilt(rule: Rule, options: Mapping[str, Any]) -> Recipe:
     """What a pickle keeps."""
     return Recipe(rule, **options)
+
+
+def _clips(clip: Any) -> list[Rule]:
+    """The clipping laws, as rules."""
+    single = not isinstance(clip, list | tuple)
+    given = [] if clip is None else [clip] if single else clip
+    found = [registry.find(each) if isinstance(each, str) else each for each in given]
+    for each in found:
+        if not isinstance(each, Rule):
+            raise TypeError(f"Recipe: clip holds {each!r} of type {type(each).__name__}; give clipping laws or names")
+    return found
 
 
 def _regex(name: str, pattern: str) -> str:

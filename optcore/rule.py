@@ -95,6 +95,9 @@ class Rule(ABC):
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
         """Start the law on one leaf; ``values`` holds a number for every name in ``hypers``."""
 
+    lead: int = 0
+    """How many clipping laws a chain begins with; behind them a coupled decay joins the gradient."""
+
     @abstractmethod
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
         """The state before the first step, made from ``zeros_like`` and functions of p only."""
@@ -365,6 +368,7 @@ def rule(
         for library, convention in like.items():
             check_all(f"{name}(like={library!r})", hypers, convention)
         if owns == "p" and decay is None:
+            template["decay"] = "before"
             hypers["decay"] = replace(hypers["decay"], default="before")
         return Primitive(
             name=name,

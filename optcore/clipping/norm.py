@@ -16,10 +16,11 @@ Order = Annotated[float, Gt(0), Lt(math.inf)]
 
 
 def _soft(xp: Namespace, n: Array, max_norm: Any) -> Any:
-    """``max_norm / (n + max_norm)``, 1 where both are zero."""
-    total = n + max_norm
-    one = xp.ones_like(total)
-    return xp.where(total == 0, one, max_norm / xp.where(total == 0, one, total))
+    """``max_norm / (n + max_norm)`` as ``1 / (1 + n / max_norm)``, whose sum cannot overflow; 1 where both are zero."""
+    limit = max_norm * xp.ones_like(n)
+    shut = limit == 0
+    factor = 1.0 / (1.0 + n / xp.where(shut, xp.ones_like(n), limit))
+    return xp.where(shut, xp.where(n == 0, xp.ones_like(n), 0.0 * n), factor)
 
 
 @rule(family="clipping", kind="leafwise")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optcore.moments import global_rms, rms
-from optcore.norms import global_norm, inputs, norm, norm_along
+from optcore.norms import global_norm, inputs, norm, norm_along, over
 from optcore.rule import Law, NoState, rule
 from optcore.typing import Array, Epsilon, Layout, Namespace, Scalar
 
@@ -13,7 +13,7 @@ from optcore.typing import Array, Epsilon, Layout, Namespace, Scalar
 def _over(xp: Namespace, g: Array, size: Array, epsilon: Scalar, floor: Scalar = 0.0) -> Any:
     """``g / max(size + epsilon, floor)``, 0 for a size of zero without either."""
     size = xp.maximum(size + epsilon, floor)
-    return g / xp.where(size == 0, xp.ones_like(size), size)
+    return over(xp, g, xp.where(size == 0, xp.ones_like(size), size))
 
 
 @rule(family="clipping", kind="leafwise")

@@ -321,7 +321,8 @@ def _decay_unit(rule: Rule, place: str) -> Unit:
     if "decay" in rule.owns:
         return _resolved(rule.hypers["weight_decay"].unit, rule)
     if place == "coupled":
-        return Unit(g=1, p=-1)
+        joined = _direction_unit(Chain(rule.parts[: rule.lead])) if rule.lead else Unit(g=1)  # type: ignore[attr-defined]
+        return Unit(g=joined.g, p=joined.p - 1)
     rate = _rate_unit(rule)
     return Unit(g=-rate.g, p=-rate.p)
 
