@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from optcore.adapters.native import Native
 from optcore.backends.base import missing
-from optcore.backends.drive import check, reads_parameter
+from optcore.backends.drive import check, numbers, reads_parameter
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.rule import Part, Rule
 from optcore.schedule import Schedule
@@ -56,6 +56,10 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
         extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
         return begin(recipe.replace(**extra) if extra else recipe, backend, [p], [path])
 
+    def own(path: str, p: Any, count: Any, *, decays: bool) -> dict[str, Any]:
+        extra = {} if p is None else plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
+        return numbers(extra, backend, count) | ({} if decays else {"weight_decay": 0.0})
+
     def init(params: Any) -> State:
         def column(i: int) -> Any:
             return jax.tree_util.tree_map_with_path(
@@ -96,13 +100,6 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             rule.pack([columns[i][k] if i in columns else None for i in range(len(names))]) for k in range(len(grads))
         ]
         decayed = _decayed(plan.mask, params, treedef) if plan.mask is not None else [True] * len(grads)
-        numbers = [
-            {
-                **(plan.numbers_of(path, tuple(p.shape), backend.dtype(p)) if p is not None else {}),
-                **({} if decays else {"weight_decay": 0.0}),
-            }
-            for path, p, decays in zip(paths, given, decayed, strict=True)
-        ]
         before = OptimizerState(
             step=state.count,
             micro=state.micro,
@@ -112,7 +109,8 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             gathered=tuple(treedef.flatten_up_to(state.gathered)) if recipe.gathers else (),
             average=tuple(treedef.flatten_up_to(state.average)) if recipe.average is not None else (),
         )
-        moved, after = advance_all(recipe, backend, given, grads, paths, before, numbers)
+        each = [own(path, p, state.count, decays=decays) for path, p, decays in zip(paths, given, decayed, strict=True)]
+        moved, after = advance_all(recipe, backend, given, grads, paths, before, each)
         steps = [
             None if g is None else backend.cast(-m.step if plan.link else m.step, backend.dtype(g))
             for m, g in zip(moved, grads, strict=True)

@@ -244,3 +244,22 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
         tx.update({"a": jnp.ones((4, 1))}, tx.init(params), params)
     with pytest.raises(TypeError, match="given complex gradients"):
         tx.update({"a": 1j * jnp.ones(4)}, tx.init({"a": 1j * jnp.ones(4)}), {"a": 1j * jnp.ones(4)})
+
+
+def test_a_schedule_in_a_number_of_single_leaves_is_its_value() -> None:
+    """optax' Muon decays matrices and the rest by numbers of their own, of which either may be a schedule."""
+    falling = schedules.linear(start=0.5, end=0.0, steps=4)
+    got, _ = run(ours.muon(0.1, weight_decay=falling, adam_weight_decay=falling), steps=6)
+    rule = optcore.matrices(
+        optcore.muon(like="optax", epsilon=1e-8), optcore.nadam(like="optax", epsilon=1e-8), use="shape"
+    )
+    want, _ = run(ours.from_recipe(optcore.Recipe(rule, lr=0.1, weight_decay=falling, state_dtype="param")), steps=6)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_a_negative_scale_that_is_a_schedule_descends() -> None:
+    law = schedules.proportion(
+        of=schedules.linear(start=1.0, end=0.5, steps=4), low=0.0, high=1.0, to_low=0.0, to_high=-1.0
+    )
+    got, want = (run(ours.normalize_by_update_norm(scale_factor=x), steps=1)[0] for x in (law, -1.0))
+    np.testing.assert_allclose(got, want, rtol=1e-12)
