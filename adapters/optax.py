@@ -14,6 +14,7 @@ from typing import Any
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native, schedules
 from optcore.adapters.optax_base import State, as_schedule, transformation
+from optcore.adapters.optax_plateau import reduce_on_plateau
 from optcore.adapters.optax_private import (
     differentially_private_aggregate,
     dpsgd,
@@ -34,7 +35,7 @@ except ImportError:
 
 __all__ = [
     "State", "differentially_private_aggregate", "dpsgd", "from_recipe", "from_rule", "per_example_global_norm_clip",
-    "per_example_layer_norm_clip", "restore", "schedule",
+    "per_example_layer_norm_clip", "reduce_on_plateau", "restore", "schedule",
 ]  # fmt: skip
 
 

@@ -16,14 +16,16 @@ from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native, schedules
 from optcore.adapters.torch_base import Optimizer
 from optcore.adapters.torch_clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from optcore.adapters.torch_compose import ChainedScheduler, LambdaLR, SequentialLR
+from optcore.adapters.torch_plateau import ReduceLROnPlateau
 from optcore.adapters.torch_schedule import ScheduleLR, scheduler
 from optcore.adapters.torch_schedule import named as scheduler_named
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
 
 __all__ = [
-    "Optimizer", "ScheduleLR", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "from_recipe",
-    "from_rule", "get_total_norm", "scheduler",
+    "ChainedScheduler", "LambdaLR", "Optimizer", "ReduceLROnPlateau", "ScheduleLR", "SequentialLR", "clip_grad_norm_",
+    "clip_grad_value_", "clip_grads_with_norm_", "from_recipe", "from_rule", "get_total_norm", "scheduler",
 ]  # fmt: skip
 
 

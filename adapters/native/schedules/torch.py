@@ -5,6 +5,8 @@ Each gives what a group follows: its schedule of lr, and one of momentum or beta
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +18,8 @@ __all__ = [
     "LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR", "StepLR",
 ]  # fmt: skip
 
+PER_GROUP = frozenset({"base_lr", "base_momentum", "max_lr", "max_momentum", "swa_lr"})
+"""What may be a list, one value for each group; a function here is given that of its group."""
 SHAPES = {"cos": "cosine", "linear": "linear"}
 
 
@@ -26,22 +30,30 @@ def ConstantLR(lr: float, *, factor: float = 1.0 / 3, total_iters: int = 5) -> d
 def LinearLR(
     lr: float, *, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5
 ) -> dict[str, Schedule]:
+    if total_iters == 0:
+        return {"lr": s.constant(value=lr * start_factor)}
     return {"lr": s.linear(start=lr * start_factor, end=lr * end_factor, steps=total_iters)}
 
 
 def ExponentialLR(lr: float, *, gamma: float) -> dict[str, Schedule]:
-    return {"lr": s.exponential(start=lr, rate=gamma)}
+    return {"lr": s.exponential(start=lr, rate=gamma) if gamma else _none_from(lr, 1)}
 
 
 def StepLR(lr: float, *, step_size: int, gamma: float = 0.1) -> dict[str, Schedule]:
-    return {"lr": s.step(start=lr, every=step_size, rate=gamma)}
+    return {"lr": s.step(start=lr, every=step_size, rate=gamma) if gamma else _none_from(lr, step_size)}
 
 
 def MultiStepLR(lr: float, *, milestones: Iterable[int], gamma: float = 0.1) -> dict[str, Schedule]:
-    return {"lr": s.multistep(start=lr, milestones=tuple(milestones), rate=gamma)}
+    times = sorted(Counter(milestones).items())
+    if gamma and all(n == 1 for _, n in times):
+        return {"lr": s.multistep(start=lr, milestones=[step for step, _ in times], rate=gamma)}
+    passed = itertools.accumulate(n for _, n in times)
+    return {"lr": s.piecewise(start=lr, points=[(at, lr * gamma**n) for (at, _), n in zip(times, passed, strict=True)])}
 
 
 def PolynomialLR(lr: float, *, total_iters: int = 5, power: float = 1.0) -> dict[str, Schedule]:
+    if total_iters == 0 or power == 0:
+        return {"lr": s.constant(value=lr)}
     return {"lr": s.polynomial(peak=lr, steps=total_iters, power=power)}
 
 
@@ -62,16 +74,31 @@ def CyclicLR(
     step_size_down: int | None = None,
     mode: str = "triangular",
     gamma: float = 1.0,
+    scale_fn: None = None,
+    scale_mode: str = "cycle",
     cycle_momentum: bool = True,
     base_momentum: float = 0.8,
     max_momentum: float = 0.9,
 ) -> dict[str, Schedule]:
+    if scale_fn is not None:
+        raise TypeError(
+            f"CyclicLR: scale_fn={scale_fn!r} is a function, which no state dict can keep; give None and a mode, or "
+            "take torch's own CyclicLR"
+        )
+    if scale_mode not in ("cycle", "iterations"):
+        raise ValueError(f"CyclicLR: scale_mode={scale_mode!r} is no choice; give 'cycle' or 'iterations'")
     laws = {"triangular": s.triangular, "triangular2": s.triangular2, "exp_range": s.exp_range}
     if mode not in laws:
         raise ValueError("mode is invalid and scale_fn is None")
-    law = laws[mode](up=step_size_up, down=step_size_down, **({"rate": gamma} if mode == "exp_range" else {}))
-    made = {"lr": law(base=base_lr, peak=max_lr)}
-    return {**made, "momentum": law(base=max_momentum, peak=base_momentum)} if cycle_momentum else made
+    rate = {"rate": gamma} if mode == "exp_range" else {}
+
+    def wave(base: float, peak: float) -> Schedule:
+        if rate and gamma == 0:
+            return s.constant(value=base)  # nothing is left of any height
+        return laws[mode](up=step_size_up, down=step_size_down, base=base, peak=peak, **rate)
+
+    made = {"lr": wave(base_lr, max_lr)}
+    return {**made, "momentum": wave(max_momentum, base_momentum)} if cycle_momentum else made
 
 
 def OneCycleLR(
@@ -105,6 +132,11 @@ def SWALR(lr: float, *, swa_lr: float, anneal_epochs: int = 10, anneal_strategy:
     if anneal_epochs == 0:
         return {"lr": s.constant(value=swa_lr)}
     return {"lr": s.swa_anneal(start=lr, end=swa_lr, steps=anneal_epochs, shape=_shape(anneal_strategy))}
+
+
+def _none_from(lr: float, step: int) -> Schedule:
+    """The rate until a step, then 0: what a factor of 0 makes of it."""
+    return s.piecewise(start=lr, points=[(step, 0.0)])
 
 
 def _shape(strategy: str) -> str:
