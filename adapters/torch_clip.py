@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from optcore.backends.base import missing
-from optcore.clipping import clip_by_value
+from optcore.clipping import clip_by_global_norm, clip_by_value
 from optcore.clipping.trees import clipped, held, total_norm
 
 try:
@@ -46,7 +46,8 @@ def get_total_norm(
 def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any, foreach: bool | None = None) -> None:
     """Scale the gradients in place by ``min(1, max_norm / (total_norm + 1e-6))``."""
     del foreach
-    _write(parameters, lambda grads: held(grads, total_norm, float(max_norm), EPSILON))
+    limit = _limit("clip_grads_with_norm_", max_norm)
+    _write(parameters, lambda grads: held(grads, total_norm, limit, EPSILON))
 
 
 @torch.no_grad()
@@ -57,10 +58,13 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Any:
-    """Clip the gradients in place by the norm over all of them, and return what it was before."""
-    params = _listed(parameters)
+    """Clip the gradients in place by the norm over all of them, and return what it was before.
+
+    Raises ValueError for a negative or NaN ``max_norm``, with which torch turns the gradients round or spoils them.
+    """
+    limit, params = _limit("clip_grad_norm_", max_norm), _listed(parameters)
     norm = get_total_norm([p.grad for p in params if p.grad is not None], norm_type, error_if_nonfinite, foreach)
-    clip_grads_with_norm_(params, max_norm, norm, foreach)
+    clip_grads_with_norm_(params, limit, norm, foreach)
     return norm
 
 
@@ -69,7 +73,14 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     """Cut each element of the gradients in place to [-clip_value, clip_value]."""
     del foreach
     law = clip_by_value(limit=float(clip_value))
-    _write(parameters, lambda grads: clipped(law, grads))
+    params = _listed(parameters)
+    if any(p.grad is not None and p.grad.is_complex() for p in params):
+        raise TypeError("clip_grad_value_: a gradient is complex, which has no order; clip its norm")
+    _write(params, lambda grads: clipped(law, grads))
+
+
+def _limit(who: str, max_norm: Any) -> float:
+    return clip_by_global_norm.hypers["max_norm"].check(who, float(max_norm))  # type: ignore[no-any-return]
 
 
 def _listed(parameters: Iterable[Any] | torch.Tensor) -> list[Any]:

@@ -18,7 +18,7 @@ from optcore.rule import Law, Rule
 from optcore.scalars import is_host
 from optcore.schedule import Schedule, resolve
 
-__all__ = ["Leaf", "Moved", "advance", "check", "fits", "laid_out", "numbers", "start"]
+__all__ = ["Leaf", "Moved", "advance", "check", "fits", "into", "laid_out", "numbers", "start"]
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ def fits(rule: Rule, p: Any, path: str) -> None:
         )
 
 
-def _into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
+def into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
     """An array as its law sees it: real, in the dtype of computation."""
     if not dtype.startswith("complex"):
         return backend.cast(x, COMPUTE[dtype])
@@ -129,7 +129,7 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> An
     dtype = backend.dtype(p)
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
-    seen = _into(rule, backend, p, dtype)
+    seen = into(rule, backend, p, dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
     arrays: list[Any] = []
     for x in rule.unpack(state):  # each its own: one that stood twice could be neither donated nor written in place
@@ -187,8 +187,8 @@ def eager(
     for leaf in leaves:
         dtype = backend.dtype(leaf.p)
         dtypes.append(dtype)
-        p = _into(rule, backend, leaf.p, dtype)
-        g = _into(rule, backend, leaf.g, dtype)
+        p = into(rule, backend, leaf.p, dtype)
+        g = into(rule, backend, leaf.g, dtype)
         common = iter(shared)
         state = [
             backend.scalar(next(common), p) if f.shared else _inward(backend, x, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from optcore.clipping.norm import clip_by_norm
 from optcore.norms import norm_along, root, shrink, squares
 
 __all__ = ["per_example_global_norm_clip", "per_example_layer_norm_clip", "per_example_mean"]
@@ -19,13 +20,13 @@ def per_example_global_norm_clip(grads: Any, max_norm: Any) -> tuple[Any, Any]:
     Returns the tree of sums and the number of examples that were clipped. Raises ValueError for leaves without a
     first axis of examples. Source: Abadi et al. 2016, alg. 1; optax.per_example_global_norm_clip.
     """
-    leaves, rebuild, backend = _examples("per_example_global_norm_clip", grads, max_norm)
+    leaves, rebuild, backend, limit = _examples("per_example_global_norm_clip", grads, max_norm)
     xp = backend.xp
-    parts = [squares(xp, _flat(xp, g), axis=1) for g in leaves]
-    totals = parts[0]
-    for part in parts[1:]:
+    parts = [squares(xp, _flat(backend, g), axis=1) for g in leaves]
+    totals, *others = sorted(parts, key=lambda part: backend.dtype(part[0]) != "float64")  # the widest first
+    for part in others:
         totals = tuple(backend.scalar(a, b) + b for a, b in zip(part, totals, strict=True))
-    scale = shrink(xp, root(xp, *totals), max_norm)
+    scale = shrink(xp, root(xp, *totals), limit)
     return rebuild([_summed(backend, g, scale) for g in leaves]), _count(xp, scale)
 
 
@@ -36,14 +37,14 @@ def per_example_layer_norm_clip(grads: Any, max_norm: Any, uniform: bool = True)
     Returns the tree of sums and the tree of how many examples were clipped. Raises as
     :func:`per_example_global_norm_clip`. Source: McMahan et al. 2018, sec. 2.3; optax.per_example_layer_norm_clip.
     """
-    leaves, rebuild, backend = _examples("per_example_layer_norm_clip", grads, max_norm)
+    leaves, rebuild, backend, limit = _examples("per_example_layer_norm_clip", grads, max_norm)
     xp = backend.xp
-    flat = [_flat(xp, g) for g in leaves]
+    flat = [_flat(backend, g) for g in leaves]
     size = sum(x.shape[1] for x in flat)
     sums, counts = [], []
     for g, x in zip(leaves, flat, strict=True):
         share = 1.0 / len(leaves) if uniform else x.shape[1] / size
-        scale = shrink(xp, norm_along(xp, x, 1), max_norm * share**0.5)[:, 0]
+        scale = shrink(xp, norm_along(xp, x, 1), limit * share**0.5)[:, 0]
         sums.append(_summed(backend, g, scale))
         counts.append(_count(xp, scale))
     return rebuild(sums), rebuild(counts)
@@ -52,43 +53,48 @@ def per_example_layer_norm_clip(grads: Any, max_norm: Any, uniform: bool = True)
 def per_example_mean(grads: Any, max_norm: Any) -> Any:
     """The mean over the examples of what :func:`per_example_global_norm_clip` sums: the input of DP-SGD's noise."""
     sums, _ = per_example_global_norm_clip(grads, max_norm)
-    first, _, _ = _examples("per_example_mean", grads, max_norm)
-    leaves, rebuild, _ = _tree(sums)
+    first, _, _, _ = _examples("per_example_mean", grads, max_norm)
+    from optcore.backends.trees import flatten
+
+    leaves, _, rebuild = flatten(sums)
     return rebuild([x / first[0].shape[0] for x in leaves])
 
 
-def _tree(tree: Any) -> Any:
-    """The leaves, the way back and the backend; imported late, since backends stand above rules."""
-    from optcore.backends import of
+def _examples(who: str, grads: Any, max_norm: Any) -> Any:
+    """The leaves of a batch of gradients, checked, with the way back, the backend and the threshold."""
+    from optcore.backends.drive import check  # imported late, since backends stand above rules
     from optcore.backends.trees import flatten
 
-    leaves, _, rebuild = flatten(tree)
-    return leaves, rebuild, of(leaves[0]) if leaves else None
-
-
-def _examples(who: str, grads: Any, max_norm: Any) -> Any:
-    """The leaves of a batch of gradients, checked, with the way back and the backend."""
-    leaves, rebuild, backend = _tree(grads)
-    if isinstance(max_norm, int | float) and not max_norm >= 0:
-        raise ValueError(f"{who}: max_norm={max_norm!r} is out of range; give [0, inf)")
+    limit = clip_by_norm.hypers["max_norm"].check(who, max_norm)
+    leaves, paths, rebuild = flatten(grads)
+    for g, path in zip(leaves, paths, strict=True):
+        if g is None:
+            raise TypeError(f"{who}: the leaf {path!r} is None; give only leaves with gradients")
     shapes = [tuple(g.shape) for g in leaves]
-    if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+    if not shapes or any(not shape or shape[0] != shapes[0][0] or shape[0] == 0 for shape in shapes):
         raise ValueError(f"{who}: the leaves have shapes {shapes}; each needs the examples in its first axis")
-    return leaves, rebuild, backend
+    backend = check(who, leaves, leaves, paths)
+    if any(backend.dtype(g).startswith("complex") for g in leaves):
+        raise TypeError(f"{who}: a leaf is complex; give its real and imaginary part as two")
+    return leaves, rebuild, backend, limit
 
 
-def _flat(xp: Any, g: Any) -> Any:
-    """One row for each example."""
+def _flat(backend: Any, g: Any) -> Any:
+    """One row for each example, in the precision that is computed in."""
+    from optcore.backends.base import COMPUTE
+
     size = 1
     for n in g.shape[1:]:
         size *= n
-    return xp.reshape(g, (g.shape[0], size))
+    return backend.xp.reshape(backend.cast(g, COMPUTE[backend.dtype(g)]), (g.shape[0], size))
 
 
 def _summed(backend: Any, g: Any, scale: Any) -> Any:
-    """The sum of the examples, each times its factor."""
-    factor = backend.scalar(scale, g)
-    return backend.xp.sum(backend.xp.reshape(factor, (-1, *(1,) * (g.ndim - 1))) * g, axis=0)
+    """The sum of the examples, each times its factor, in the leaf's dtype."""
+    x = _flat(backend, g)
+    factor = backend.xp.reshape(backend.scalar(scale, x), (-1, 1))
+    total = backend.xp.reshape(backend.xp.sum(factor * x, axis=0), tuple(g.shape[1:]))
+    return backend.cast(total, backend.dtype(g))
 
 
 def _count(xp: Any, scale: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from optcore.norms import global_norm, global_peak, global_power, shrink
 from optcore.rule import Law, Rule
+from optcore.scalars import is_host
 from optcore.typing import Scalar
 
 __all__ = ["clipped", "held", "total_norm"]
@@ -17,26 +18,31 @@ def clipped(law: Rule, grads: Any, params: Any = None) -> Any:
     """What a law makes of a tree of gradients; nothing given is written to.
 
     ``params`` is for laws that compare the gradient with its parameter, such as adaptive_gradient_clip. A leaf of None
-    stays None. Raises ValueError for a law that remembers what it has seen: it needs
-    :class:`optcore.backends.Optimizer`, which keeps a state.
+    stays None. Raises ValueError for such a law without them, and for a law that remembers what it has seen: it needs
+    :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked as an optimizer checks them.
 
     >>> clipped(optcore.clip_by_global_norm(max_norm=1.0), grads)
     """
     if law.fields:
         raise ValueError(f"clipped: {law.name} keeps {law.fields[0].name}; give it to a Recipe, whose optimizer does")
-    from optcore.backends.drive import laid_out, numbers
+    from optcore.backends.drive import into, laid_out, numbers, reads_parameter
 
-    def run(backend: Any, g: Any, p: Any) -> Law:
-        values = laid_out(numbers(law.complete(), backend, 0), backend.native_layout)
-        return law.run(backend.xp, p, g, law.start(backend.xp, p, values), 1, values)
+    values = law.complete()
+    if params is None and reads_parameter(law):
+        raise ValueError(f"clipped: {law.name} compares the gradients with their parameters; give params, too")
 
-    return _run(run, grads, params, lambda found: found[0])
+    def run(backend: Any, g: Any, p: Any, dtype: str) -> Law:
+        g, p = into(law, backend, g, dtype), into(law, backend, p, dtype)
+        at = laid_out(numbers(values, backend, 0), backend.native_layout)
+        return law.run(backend.xp, p, g, law.start(backend.xp, p, at), 1, at)
+
+    return _run(f"clipped({law.name})", run, grads, params, lambda found: found[0])
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
-    """The norm of a tree of gradients taken as one vector, in the precision it is computed in.
+    """The norm of a tree of gradients taken as one vector, in the widest precision that a leaf is computed in.
 
-    Raises ValueError for an order that is not above 0, which makes no norm.
+    A complex number counts with its modulus. Raises ValueError for an order that is not above 0, which makes no norm.
     """
     if not order > 0:
         raise ValueError(
@@ -44,45 +50,55 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
         )
     found: list[Any] = []
 
-    def run(backend: Any, g: Any, _: Any) -> Law:
+    def run(backend: Any, g: Any, _: Any, dtype: str) -> Law:
         xp = backend.xp
+        g = _real(backend, xp.abs(g) if dtype.startswith("complex") else g)
         if order == 2:
-            return global_norm(xp, g)
-        return global_peak(xp, g) if order == math.inf else global_power(xp, g, order)
+            n = yield from global_norm(xp, g)
+        elif order == math.inf:
+            n = yield from global_peak(xp, g)
+        else:
+            n = yield from global_power(xp, g, order)
+        found.append((backend.dtype(n), n))
+        return None
 
-    _run(run, grads, None, found.append)
-    return found[0] if found else None
+    _run("total_norm", run, grads, None, lambda _: None)
+    return max(found, key=lambda pair: pair[0] == "float64")[1] if found else None
 
 
 def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
     """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known."""
 
-    def run(backend: Any, g: Any, _: Any) -> Law:
+    def run(backend: Any, g: Any, _: Any, dtype: str) -> Law:
         yield from ()
-        return g * shrink(backend.xp, backend.scalar(norm, g), max_norm, epsilon), None
+        g = backend.pair(g) if dtype.startswith("complex") else _real(backend, g)
+        n = 0.0 * backend.xp.sum(g) + norm if is_host(norm) else backend.scalar(norm, g)
+        return g * shrink(backend.xp, n, max_norm, epsilon)
 
-    return _run(run, grads, None, lambda found: found[0])
+    return _run("held", run, grads, None, lambda found: found)
 
 
-def _run(law: Callable[[Any, Any, Any], Law], grads: Any, params: Any, result: Callable[[Any], Any]) -> Any:
-    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in."""
-    from optcore.backends import of
+def _real(backend: Any, x: Any) -> Any:
+    """A leaf in the precision it is computed in."""
     from optcore.backends.base import COMPUTE
-    from optcore.backends.drive import solve
+
+    return backend.cast(x, COMPUTE[backend.dtype(x)])
+
+
+def _run(
+    who: str, law: Callable[[Any, Any, Any, str], Law], grads: Any, params: Any, result: Callable[[Any], Any]
+) -> Any:
+    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in."""
+    from optcore.backends.drive import check, solve
     from optcore.backends.trees import flatten, flatten_like
 
     leaves, paths, rebuild = flatten(grads)
+    beside = leaves if params is None else flatten_like(who, params, paths)
     at = [i for i, g in enumerate(leaves) if g is not None]
     if not at:
         return grads
-    backend = of(leaves[at[0]])
-    beside = leaves if params is None else flatten_like("clipped", params, paths)
-
-    def seen(x: Any) -> Any:
-        dtype = backend.dtype(x)
-        return backend.pair(x) if dtype.startswith("complex") else backend.cast(x, COMPUTE[dtype])
-
-    laws = [law(backend, seen(leaves[i]), seen(beside[i])) for i in at]
+    backend = check(who, [beside[i] for i in at], [leaves[i] for i in at], [paths[i] for i in at])
+    laws = [law(backend, leaves[i], beside[i], backend.dtype(leaves[i])) for i in at]
     out: list[Any] = [None] * len(leaves)
     for i, found in zip(at, solve(laws, backend), strict=True):
         x, dtype = result(found), backend.dtype(leaves[i])
