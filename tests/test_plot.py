@@ -49,6 +49,17 @@ def test_schedules_lists_every_schedule(capsys: Any) -> None:
         ),
         ("product:parts=((constant:value=2),0.5)", s.product(parts=(s.constant(value=2), 0.5))),
         ("adam:lr=0.01", optcore.adam(lr=0.01)),
+        ("sgd:lr=(constant:value=1)", optcore.sgd(lr=s.constant(value=1))),
+        ("cautious(adam:lr=0.1,beta1=0.8)", optcore.cautious(optcore.adam(lr=0.1, beta1=0.8))),
+        (
+            "lookahead(cautious(adam:lr=0.1)):interval=5",
+            optcore.lookahead(optcore.cautious(optcore.adam(lr=0.1)), interval=5),
+        ),
+        ("matrices(muon:lr=0.1,beta=0.8,adam)", optcore.matrices(optcore.muon(lr=0.1, beta=0.8), optcore.adam)),
+        (
+            "chain(clip_by_global_norm:max_norm=1,adam):lr=0.1",
+            optcore.chain(optcore.clip_by_global_norm(max_norm=1), optcore.adam).bind(lr=0.1),
+        ),
     ],
 )
 def test_a_text_stands_for_a_schedule_or_a_rule(text: str, law: Any) -> None:
@@ -63,6 +74,17 @@ def test_a_text_stands_for_a_schedule_or_a_rule(text: str, law: Any) -> None:
         (["plot", "cosine:peak"], "'peak' is no parameter; write it as name=value"),
         (["plot", "cosine:peak=1"], "cosine: steps is not given"),
         (["plot", "warmup:steps=3,then=(cosine:peak=1"], "the brackets do not match"),
+        (["plot", "warmup:steps=3,then=cosine:peak=1,steps=9"], "as in warmup:steps=3,then=(cosine:peak=1,steps=9)"),
+        (["plot", "cosine:peak=1,steps=9,peak=2"], "peak is given twice"),
+        (["plot", "cautious:lr=0.1"], "which stand in brackets, as in cautious(adam:lr=0.1)"),
+        (["plot", "chain"], "as in chain(adam:lr=0.1,sgd)"),
+        (["plot", "adam(sgd)"], "adam takes no rules in brackets"),
+        (["plot", "cautious(adam)lr=1"], "'lr=1' behind the brackets is no parameter"),
+        (["plot", "cautious(adam:lr=0.1"], "the brackets do not match"),
+        (["plot", "adam)"], "the brackets do not match"),
+        (["plot", "cautious(adam,sgd)"], "2 rules were given; it takes 1"),
+        (["plot", "constant:value=1", "-o", "png"], "png: pictures are .png or .svg"),
+        (["plot", "constant:value=1", "-o", ".svg"], ".svg: pictures are .png or .svg"),
         (["plot", "adam"], "give -o FILE.png or FILE.svg"),
         (["plot", "adam", "constant:value=1", "-o", "x.png"], "have no picture in common"),
         (["plot", "constant:value=1", "-o", "x.pdf"], "x.pdf: pictures are .png or .svg"),
@@ -81,6 +103,35 @@ def test_curves_in_the_terminal(capsys: Any) -> None:
     assert lines[0].startswith("        1 |*") and lines[15].startswith("        0 |") and lines[15].endswith("*")
     assert sum("ooooo" in line for line in lines) == 1
     assert lines[-2:] == ["* linear:start=1,end=0,steps=99", "o constant:value=0.5"]
+
+
+def test_a_curve_that_is_written_twice_is_drawn_twice(capsys: Any) -> None:
+    assert main(["plot", "constant:value=1", "constant:value=1"]) == 0
+    *lines, first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("* constant:value=1", "o constant:value=1 (2)")
+    assert any(line.endswith("*o*o*o") for line in lines)
+
+
+def test_values_that_are_no_numbers_are_gaps(capsys: Any, tmp_path: Path) -> None:
+    call = ["plot", "exponential:start=1,rate=2", "--steps", "2000"]  # 2^996 is the last below 1e300
+    assert main(call) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "* exponential:start=1,rate=2, no number at 1003 of 2000 steps"
+    assert out.splitlines()[0].startswith(f"{2.0**996:>9.3g} |")
+    assert main([*call, "-o", str(tmp_path / "a.svg")]) == 0
+    assert np.isnan(plot.values_of(s.exponential(start=1e200, rate=1e200), 3)[1:]).all()
+    assert main(["plot", "exponential:start=1e301,rate=2"]) == 2
+    assert "no value of 1000 steps is a number up to 1e+300" in capsys.readouterr().err
+
+
+def test_a_rule_of_matrices_walks_as_a_row() -> None:
+    rule, surface = optcore.muon(lr=0.01), plot.SURFACES[2]
+    p = np.array([surface.start])
+    state, points = rule.init(p), [p[0]]
+    for t in range(1, 6):
+        p, state = rule(p, np.array([surface.gradient(*p[0])]), state, t=t)
+        points.append(p[0])
+    np.testing.assert_array_equal(plot.best_path(rule, surface, 5), points)
 
 
 def test_the_terminal_needs_no_matplotlib() -> None:

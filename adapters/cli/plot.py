@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,20 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from optcore import registry
+from optcore.adapters.cli.written import read
 from optcore.backends.base import missing
-from optcore.hyper import unknown
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.schedule import Schedule
 
 MARKS = "*o+x#@%&"
+STYLES = ("-", "--", ":", "-.")
+"""Lines through which one sees a curve beneath."""
+LARGEST = 1e300
+"""What is larger is left out of a picture, as an infinite value and a NaN are."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "what", nargs="+", help="schedules as cosine:peak=1e-3,steps=1000, or rules as adam:lr=0.01; several at once"
+        "what",
+        nargs="+",
+        help="schedules as cosine:peak=1e-3,steps=1000, or rules as adam:lr=0.01 or cautious(adam:lr=0.01); several",
     )
     parser.add_argument("--steps", type=int, help="how many steps to draw; 1000 for schedules, 200 for rules")
     parser.add_argument("-o", "--output", help="the picture to write, .png or .svg; text in the terminal without it")
@@ -33,12 +39,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw what was asked for."""
-    things = [read(text) for text in options.what]
+    things, labels = [read(text) for text in options.what], _labels(options.what)
+    if options.output is not None:
+        _kind(options.output)
     if options.steps is not None and options.steps < 2:
         raise ValueError(f"--steps {options.steps} is no curve; give at least 2")
     if all(isinstance(thing, Schedule) for thing in things):
         drawn = options.steps or 1000
-        curves = dict(zip(options.what, (values_of(thing, drawn) for thing in things), strict=True))
+        curves = {}
+        for label, thing in zip(labels, things, strict=True):
+            values = values_of(thing, drawn)
+            gaps = int(np.isnan(values).sum())
+            if gaps == drawn:
+                raise ValueError(f"{label}: no value of {drawn} steps is a number up to {LARGEST:g}")
+            curves[f"{label}, no number at {gaps} of {drawn} steps" if gaps else label] = values
         if options.output is None:
             print("\n".join(text_plot(curves)))
             return 0
@@ -46,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     elif all(isinstance(thing, Rule) for thing in things):
         if options.output is None:
             raise ValueError("a path is drawn into a picture; give -o FILE.png or FILE.svg")
-        figure = paths_figure(dict(zip(options.what, things, strict=True)), options.steps or 200)
+        figure = paths_figure(dict(zip(labels, things, strict=True)), options.steps or 200)
     else:
         raise ValueError("schedules and rules have no picture in common; draw them one after the other")
     save(figure, options.output)
@@ -54,80 +68,33 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def read(text: str) -> Any:
-    """The schedule or rule that a text like ``cosine:peak=1e-3,steps=1000`` stands for.
-
-    A parameter that is a schedule stands in round brackets, ``then=(cosine:peak=1,steps=90)``, and so does a list:
-    ``milestones=(30,60)``, ``points=(30:0.1,60:0.01)``.
-    """
-    name, _, rest = text.partition(":")
-    known: dict[str, Any] = {**registry.rules(), **registry.schedules()}
-    if name not in known:
-        raise ValueError(unknown("plot", "schedule or rule", name, known))
-    given = {}
-    for part in _split(rest):
-        key, sign, value = part.partition("=")
-        if not sign:
-            raise ValueError(f"{text!r}: {part!r} is no parameter; write it as name=value")
-        given[key.strip()] = _value(value.strip())
-    thing = known[name](**given)
-    if isinstance(thing, Schedule):
-        thing(0)  # says which parameter is missing
-    return thing
-
-
-def _split(text: str) -> list[str]:
-    """The parts between commas that are in no bracket."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    if depth:
-        raise ValueError(f"{text!r}: the brackets do not match")
-    return [part for part in parts if part.strip()]
-
-
-def _value(text: str) -> Any:
-    if text.startswith("(") and text.endswith(")"):
-        inner = text[1:-1]
-        if inner.partition(":")[0] in registry.schedules():
-            return read(inner)
-        return tuple(_value(part.strip()) for part in _split(inner))
-    first, pair, second = text.partition(":")
-    if pair:
-        return _value(first), _value(second)
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _labels(texts: Sequence[str]) -> list[str]:
+    """One label for each text; those that are written again are numbered."""
+    return [text if (n := texts[:i].count(text)) == 0 else f"{text} ({n + 1})" for i, text in enumerate(texts)]
 
 
 def values_of(law: Schedule, steps: int) -> np.ndarray:
-    """The values of the first steps."""
-    return np.array([law(e) for e in range(steps)])
+    """The values of the first steps, NaN where there is none that can be drawn."""
+    values = np.array([law(e) for e in range(steps)], dtype=float)
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def text_plot(curves: dict[str, np.ndarray], width: int = 72, height: int = 16) -> list[str]:
-    """The curves in letters, one mark for each, with the range of values at the side."""
-    low = min(float(v.min()) for v in curves.values())
-    high = max(float(v.max()) for v in curves.values())
-    rows = [[" "] * width for _ in range(height)]
+    """The curves in letters, one mark for each, with the range of values at the side; where some meet, in turns."""
+    every = np.concatenate(list(curves.values()))
+    low, high = float(np.nanmin(every)), float(np.nanmax(every))
+    rows = [[""] * width for _ in range(height)]
     for mark, values in zip(MARKS * len(curves), curves.values(), strict=False):
         for column in range(width):
             value = values[round(column * (len(values) - 1) / (width - 1))]
+            if np.isnan(value):
+                continue
             up = round((value - low) / (high - low) * (height - 1)) if high > low else 0
-            rows[height - 1 - up][column] = mark
+            rows[height - 1 - up][column] += mark
     side = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
     steps = max(len(v) for v in curves.values())
-    lines = [f"{label:>9} |{''.join(row)}".rstrip() for label, row in zip(side, rows, strict=True)]
+    drawn = ["".join(cell[i % len(cell)] if cell else " " for i, cell in enumerate(row)) for row in rows]
+    lines = [f"{label:>9} |{row}".rstrip() for label, row in zip(side, drawn, strict=True)]
     axis = f"{'':9} +{'-' * width}"
     end = f"{'':11}0{steps - 1:>{width - 1}}"
     return [*lines, axis, end, *(f"{m} {text}" for m, text in zip(MARKS * len(curves), curves, strict=False))]
@@ -145,12 +112,17 @@ def _pyplot() -> Any:
     return plt
 
 
+def _kind(file: str) -> str:
+    """The ending of a picture's name."""
+    kind = Path(file).suffix
+    if kind not in (".png", ".svg"):
+        raise ValueError(f"{file}: pictures are .png or .svg, with a name before the ending, as in curves.svg")
+    return kind
+
+
 def save(figure: Any, file: str) -> None:
     """Write a figure; an SVG without the date, so that the same picture is the same file, and to 1/100 of a point."""
-    kind = str(file).rpartition(".")[2]
-    if kind not in ("png", "svg"):
-        raise ValueError(f"{file}: pictures are .png or .svg")
-    if kind == "png":
+    if _kind(file) == ".png":
         figure.savefig(file, dpi=120)
     else:
         text = io.StringIO()
@@ -167,8 +139,8 @@ def curves_figure(panels: Sequence[dict[str, np.ndarray]], titles: Sequence[str 
     size = (7.0, 3.5) if len(panels) == 1 else (3.0 * columns, 1.9 * rows)
     figure, axes = _pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis, curves, title in zip(axes.flat, panels, titles, strict=False):
-        for text, values in curves.items():
-            axis.plot(values, label=text, linewidth=1.2)
+        for style, (text, values) in zip(itertools.cycle(STYLES), curves.items(), strict=False):
+            axis.plot(values, style, label=text, linewidth=1.2)
         axis.tick_params(labelsize=7)
         axis.locator_params(nbins=4)
         if title:
@@ -227,23 +199,33 @@ SURFACES = (
 
 
 def path(rule: Rule, surface: Surface, steps: int, lr: float | None = None) -> np.ndarray:
-    """The points that a rule visits; it ends where they are no longer finite."""
+    """The points that a rule visits, which is given them as a row where it takes arrays of more axes than one.
+
+    It ends where they are no longer finite.
+    """
     from optcore.backends import Optimizer
 
     optimizer = Optimizer(Recipe(rule, **({} if lr is None else {"lr": lr})))
-    tree = {"w": np.array(surface.start)}
-    state, points = optimizer.init(tree), [tree["w"]]
+    shape = (1,) * ((rule.ndim or 1) - 1) + (2,)
+    tree = {"w": np.array(surface.start).reshape(shape)}
+    state, points = optimizer.init(tree), [tree["w"].ravel()]
     for _ in range(steps):
-        tree, state = optimizer.update(tree, {"w": np.array(surface.gradient(*map(float, tree["w"])))}, state)
+        gradient = np.array(surface.gradient(*map(float, points[-1]))).reshape(shape)
+        tree, state = optimizer.update(tree, {"w": gradient}, state)
         if not np.isfinite(tree["w"]).all() or np.abs(tree["w"]).max() > 1e6:
             break
-        points.append(tree["w"])
+        points.append(tree["w"].ravel())
     return np.array(points)
+
+
+def _has_rate(rule: Any) -> bool:
+    """Whether a rate was given, to the rule or to a rule within it."""
+    return "lr" in rule.bound or any(map(_has_rate, getattr(rule, "parts", ())))
 
 
 def best_path(rule: Rule, surface: Surface, steps: int) -> np.ndarray:
     """The path at the rule's own rate where one was given, else at the power of ten that ends lowest."""
-    if "lr" in getattr(rule, "bound", {}):
+    if _has_rate(rule):
         return path(rule, surface, steps)
     found = [path(rule, surface, steps, 10.0**k) for k in range(-5, 2)]
     whole = [points for points in found if len(points) == steps + 1] or found
