@@ -13,6 +13,7 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.keras_base import LearningRate, Optimizer, schedule
+from optcore.adapters.keras_plateau import ReduceLROnPlateau
 from optcore.adapters.native import Constructor, Native, schedules
 from optcore.backends.base import missing
 from optcore.recipe import Recipe
@@ -23,7 +24,7 @@ try:
 except ImportError:
     raise missing("keras", "keras") from None
 
-__all__ = ["LearningRate", "Optimizer", "from_recipe", "from_rule", "schedule"]
+__all__ = ["LearningRate", "Optimizer", "ReduceLROnPlateau", "from_recipe", "from_rule", "schedule"]
 
 BASE = (
     "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",

@@ -93,3 +93,92 @@ def test_plateau_of_keras(seen: list[float], patience: int, cooldown: int, mode:
         callback.on_epoch_end(epoch, {"val_loss": value})
         state = plateau.update(state, value)
         assert state.scale == pytest.approx(float(model.optimizer.learning_rate), rel=1e-6)
+
+
+def compiled(rate: float = 1.0, make: Any = keras.optimizers.SGD) -> Any:
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(make(rate), "mse", metrics=["accuracy"])
+    return model
+
+
+def driven(callback: Any, model: Any, seen: list[float], monitor: str = "val_loss") -> list[tuple[Any, ...]]:
+    """What each epoch leaves: the rate, what the callback remembers and what it writes to the logs."""
+    callback.set_model(model)
+    found = []
+    callback.on_train_begin()
+    for epoch, value in enumerate(seen):
+        if epoch == 20:
+            model.optimizer.learning_rate = 0.7  # by hand: what was at the floor may fall again
+        logs = {monitor: value}
+        callback.on_epoch_end(epoch, logs)
+        rate = float(model.optimizer.learning_rate)
+        found.append((rate, callback.wait, callback.cooldown_counter, float(callback.best), logs["learning_rate"]))
+    return found
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.integers(0, 12).map(lambda k: 0.1 + k / 8), min_size=30, max_size=30),
+    st.fixed_dictionaries(
+        {
+            "factor": st.sampled_from([0.5, 0.1]),
+            "patience": st.integers(0, 4),
+            "cooldown": st.integers(0, 3),
+            "mode": st.sampled_from(["min", "max", "auto"]),
+            "min_delta": st.sampled_from([1e-4, 0.2, -0.2]),
+            "min_lr": st.sampled_from([0.0, 0.1, 0.3]),
+        }
+    ),
+)
+def test_the_callback_lowers_the_rates_that_keras_lowers(seen: list[float], options: dict[str, Any]) -> None:
+    """Rate, wait, cooldown and logs, with Keras' optimizer and ours. To 1e-6: Keras keeps the rate in float32."""
+    want = driven(keras.callbacks.ReduceLROnPlateau(**options), compiled(), seen)
+    for make in (keras.optimizers.SGD, ours.SGD):
+        got = driven(ours.ReduceLROnPlateau(**options), compiled(make=make), seen)
+        np.testing.assert_allclose(np.array(got), np.array(want), rtol=1e-6)
+
+
+def test_the_callback_has_the_signature_of_keras_and_takes_the_direction_from_it() -> None:
+    theirs = inspect.signature(keras.callbacks.ReduceLROnPlateau.__init__).parameters.values()
+    mine = inspect.signature(ours.ReduceLROnPlateau.__init__).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in mine] == [(p.name, p.kind, p.default) for p in theirs]
+    assert issubclass(ours.ReduceLROnPlateau, keras.callbacks.ReduceLROnPlateau)
+    rising = [0.1 * k for k in range(9)]
+    for name in ("val_loss", "val_accuracy"):
+        found = []
+        for module in (keras.callbacks, ours):
+            model = compiled()
+            model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0)  # the metrics are built by a first batch
+            callback = module.ReduceLROnPlateau(name, patience=3)
+            found.append(driven(callback, model, rising, name))
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+def test_the_callback_says_what_it_does_and_what_it_misses(capsys: Any) -> None:
+    callback = ours.ReduceLROnPlateau(patience=1, verbose=1)
+    driven(callback, compiled(), [1.0, 1.0])
+    assert "Epoch 2: ReduceLROnPlateau reducing learning rate to 0.1" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="metric `val_loss` which is not available"):
+        callback.on_epoch_end(0, {"loss": 1.0})
+    for options, words in (
+        ({"factor": 1.0}, "factor=1.0 is out of range"),
+        ({"min_delta": "x"}, "min_delta='x' is of type str"),
+        ({"min_lr": -1.0}, "min_lr=-1.0 is out of range"),
+        ({"patience": 2.5}, "patience=2.5 is no count"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            ours.ReduceLROnPlateau(**options)
+
+
+def test_the_callback_lowers_the_rate_in_fit() -> None:
+    found = []
+    for module in (keras.callbacks, ours):
+        model = compiled(0.0)  # nothing is learnt, so the loss stays
+        model.optimizer.learning_rate = 1e-30
+        x = np.ones((4, 1), "float32")
+        history = model.fit(
+            x, x, epochs=6, verbose=0, callbacks=[module.ReduceLROnPlateau("loss", factor=0.5, patience=2)]
+        )
+        found.append(history.history["learning_rate"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+    assert found[1][-1] < found[1][0]
