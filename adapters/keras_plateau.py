@@ -26,6 +26,10 @@ class ReduceLROnPlateau(keras.callbacks.ReduceLROnPlateau):
     of :mod:`optcore.plateau`.
     """
 
+    best: Any
+    wait: int
+    cooldown_counter: int
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -46,8 +50,6 @@ class ReduceLROnPlateau(keras.callbacks.ReduceLROnPlateau):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Judge the epoch's value, and lower the rate of every optimizer where it was one bad value too many."""
-        if self.monitor_op is None:
-            self._set_monitor_op()  # Keras knows the direction of its metrics
         logs = logs if logs is not None else {}
         several = hasattr(self.model.optimizer, "optimizers")
         optimizers = self.model.optimizer.optimizers if several else [self.model.optimizer]
@@ -61,8 +63,7 @@ class ReduceLROnPlateau(keras.callbacks.ReduceLROnPlateau):
                 stacklevel=2,
             )
             return
-        mode = "min" if self.monitor_op == keras.ops.less else "max"
-        plateau = _plateau(mode, self.factor, self.patience, self._margin, self.cooldown)
+        plateau = _plateau(self._direction(), self.factor, self.patience, self._margin, self.cooldown)
         best = plateau.init().best if self.best is None else self.best
         before = PlateauState(1.0, best, self.wait, self.cooldown_counter, 0.0, 0.0)
         after, due = plateau.judge(before, float(current))
@@ -70,6 +71,16 @@ class ReduceLROnPlateau(keras.callbacks.ReduceLROnPlateau):
             lowered = [self._lower(plateau, each, epoch, f" {each.name}" if several else "") for each in optimizers]
             after = plateau.reduced(after) if any(lowered) else after
         self.best, self.wait, self.cooldown_counter = after.best, int(after.bad), int(after.cooldown)
+
+    def _direction(self) -> str:
+        """Which way is better; Keras knows it of its metrics, and before 3.9 took what is named acc as rising."""
+        if self.mode in ("min", "max"):
+            return str(self.mode)
+        if not hasattr(self, "_set_monitor_op"):
+            return "max" if "acc" in self.monitor else "min"
+        if self.monitor_op is None:
+            self._set_monitor_op()
+        return "min" if self.monitor_op == keras.ops.less else "max"
 
     def _lower(self, plateau: Plateau, optimizer: Any, epoch: int, name: str) -> bool:
         """Lower an optimizer's rate; whether it has changed, in the precision in which Keras keeps it."""

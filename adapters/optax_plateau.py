@@ -18,7 +18,6 @@ except ImportError:
 __all__ = ["reduce_on_plateau"]
 
 WHO = "optcore.adapters.optax.reduce_on_plateau"
-State = optax.contrib.ReduceLROnPlateauState
 
 
 def reduce_on_plateau(
@@ -49,11 +48,11 @@ def reduce_on_plateau(
     if plateau.rtol == plateau.atol == 0.0:
         raise ValueError(f"{WHO}: rtol=0.0 and atol=0.0 take any smaller value for better; give one of them")
 
-    def init(params: Any) -> State:
+    def init(params: Any) -> Any:
         low, high = (optax.tree_utils.tree_dtype(params, which) for which in ("lowest", "highest"))
         return _stored(plateau.init(), (low, high))
 
-    def update(updates: Any, state: State, params: Any = None, *, value: Any, **extra_args: Any) -> tuple[Any, State]:
+    def update(updates: Any, state: Any, params: Any = None, *, value: Any, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
         before = PlateauState(
             state.scale, state.best_value, state.plateau_count, state.cooldown_count, state.count, state.avg_value
@@ -66,10 +65,10 @@ def reduce_on_plateau(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _stored(state: PlateauState, dtypes: tuple[Any, Any]) -> State:
+def _stored(state: PlateauState, dtypes: tuple[Any, Any]) -> Any:
     """The state in optax' layout, counts as int32, the scale and the values in the dtypes given."""
     low, high = dtypes
-    return State(
+    return optax.contrib.ReduceLROnPlateauState(
         scale=jnp.asarray(state.scale, low),
         best_value=jnp.asarray(state.best, high),
         plateau_count=jnp.asarray(state.bad, jnp.int32),

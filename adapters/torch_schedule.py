@@ -193,7 +193,8 @@ def checked(name: str, value: Any) -> Schedule:
             f"{WHO}.scheduler: {name}={value!r} is of type {type(value).__name__}; give a schedule or a number"
             + (", or a function to LambdaLR" if callable(value) else "")
         )
-    return s.constant(value=value)
+    constant: Schedule = s.constant(value=value)
+    return constant
 
 
 def scheduler(

@@ -24,9 +24,10 @@ def number(who: str, name: str, value: Any, low: float = 0.0, high: float = math
     """The value as a float; TypeError or ValueError, in the words of ``who``, for what is none from low to high."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}; give [{low:g}, {high:g})")
-    if not low <= value < high:
+    plain = float(value)
+    if not low <= plain < high:
         raise ValueError(f"{who}: {name}={value!r} is out of range; give [{low:g}, {high:g})")
-    return float(value)
+    return plain
 
 
 class PlateauState(NamedTuple):

@@ -125,7 +125,7 @@ def driven(callback: Any, model: Any, seen: list[float], monitor: str = "val_los
             "patience": st.integers(0, 4),
             "cooldown": st.integers(0, 3),
             "mode": st.sampled_from(["min", "max", "auto"]),
-            "min_delta": st.sampled_from([1e-4, 0.2, -0.2]),
+            "min_delta": st.sampled_from([1e-4, 0.2]),
             "min_lr": st.sampled_from([0.0, 0.1, 0.3]),
         }
     ),

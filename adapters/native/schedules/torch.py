@@ -92,7 +92,7 @@ def CyclicLR(
         raise ValueError("mode is invalid and scale_fn is None")
     rate = {"rate": gamma} if mode == "exp_range" else {}
 
-    def wave(base: float, peak: float) -> Schedule:
+    def wave(base: float, peak: float) -> Any:
         if rate and gamma == 0:
             return s.constant(value=base)  # nothing is left of any height
         return laws[mode](up=step_size_up, down=step_size_down, base=base, peak=peak, **rate)
@@ -134,7 +134,7 @@ def SWALR(lr: float, *, swa_lr: float, anneal_epochs: int = 10, anneal_strategy:
     return {"lr": s.swa_anneal(start=lr, end=swa_lr, steps=anneal_epochs, shape=_shape(anneal_strategy))}
 
 
-def _none_from(lr: float, step: int) -> Schedule:
+def _none_from(lr: float, step: int) -> Any:
     """The rate until a step, then 0: what a factor of 0 makes of it."""
     return s.piecewise(start=lr, points=[(step, 0.0)])
 
