@@ -274,7 +274,7 @@ def named(name: str) -> Callable[..., ScheduleLR]:
     def make(*args: Any, **options: Any) -> ScheduleLR:
         bound = signature.bind(*args, **options)
         bound.apply_defaults()
-        given = dict(bound.arguments)
+        given = {k: tuple(v) if k == "milestones" else v for k, v in bound.arguments.items()}
         optimizer, last_epoch = given.pop("optimizer"), given.pop("last_epoch")
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")

@@ -170,6 +170,14 @@ def test_the_callback_says_what_it_does_and_what_it_misses(capsys: Any) -> None:
             ours.ReduceLROnPlateau(**options)
 
 
+def test_a_first_value_that_is_no_number_is_no_best_one() -> None:
+    """docs/differences.md: Keras keeps it as the best, which nothing is better than."""
+    seen = [float("nan"), 3.0, 2.0, 1.0, 0.5]
+    theirs = driven(keras.callbacks.ReduceLROnPlateau(patience=2), compiled(), seen)
+    mine = driven(ours.ReduceLROnPlateau(patience=2), compiled(), seen)
+    assert theirs[-1][0] < 1.0 and mine[-1][0] == 1.0
+
+
 def test_the_callback_lowers_the_rate_in_fit() -> None:
     found = []
     for module in (keras.callbacks, ours):

@@ -173,6 +173,19 @@ def test_plateau_scales_as_optax_does_under_jit(seen: list[float], options: dict
         np.testing.assert_allclose(g["a"], x["a"], rtol=1e-12)
 
 
+def test_plateau_of_optax_without_patience_acts_on_a_bad_value() -> None:
+    """docs/differences.md: optax compares the count with 0 and lowers the scale where the value has improved."""
+    found = []
+    for make in (ours_optax.reduce_on_plateau, optax.contrib.reduce_on_plateau):
+        tx = make(0.5, patience=0)
+        state, scales = tx.init(jnp.ones(1)), []
+        for value in (1.0, 0.5, 0.6):
+            _, state = tx.update(jnp.ones(1), state, value=value)
+            scales.append(float(state.scale))
+        found.append(scales)
+    assert found == [[1.0, 1.0, 0.5], [0.5, 0.25, 0.25]]
+
+
 def test_plateau_of_optax_in_a_chain_with_our_optimizer() -> None:
     params, found = jnp.ones(3), []
     for plateau in (ours_optax.reduce_on_plateau, optax.contrib.reduce_on_plateau):

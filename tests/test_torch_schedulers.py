@@ -121,6 +121,21 @@ def test_swalr_resumes_from_our_state_and_from_torchs() -> None:
         near(walk(other, 9), want[3:])
 
 
+def test_swalr_with_a_last_epoch_goes_on_and_one_cycle_stays_at_its_end() -> None:
+    """docs/differences.md: torch anneals anew, and raises behind the last step."""
+    whole = walk(ours.SWALR(sgd(), 0.01, 8), 12)
+    found = []
+    for module in (ours, torch_module):
+        optimizer = sgd()
+        walk(torch_module.SWALR(optimizer, 0.01, 8), 4)
+        found.append(walk(module.SWALR(optimizer, 0.01, 8, last_epoch=3), 8))
+    near(found[0], whole[4:])
+    assert np.abs(found[1] - whole[4:]).max() > 0.01
+    assert walk(ours.OneCycleLR(sgd(), 0.5, 5), 9)[-1] == pytest.approx([0.5 / 25 / 1e4] * 2)
+    with pytest.raises(ValueError, match="Tried to step"):
+        walk(torch_module.OneCycleLR(sgd(), 0.5, 5), 9)
+
+
 # Schedulers of schedulers
 
 
@@ -222,6 +237,17 @@ def test_a_lambda_is_a_schedule_or_torchs_own() -> None:
         ours.LambdaLR(sgd(), [half])
 
 
+def test_a_chain_that_torch_would_cut_to_its_last_is_what_the_notes_say() -> None:
+    """docs/differences.md: behind a scheduler that sets the rate torch multiplies by one step's factor alone."""
+    optimizer = sgd()
+    chain = L.ChainedScheduler([L.CosineAnnealingWarmRestarts(optimizer, 50), L.ExponentialLR(optimizer, 0.5)])
+    got, cosine = walk(chain, 9), s.sgdr(peak=RATES[0], first=50)
+    near(got[1:, 0], [0.5 * cosine(e) for e in range(1, 9)])
+    optimizer = sgd()
+    with pytest.raises(ValueError, match="does not multiply"):
+        ours.ChainedScheduler([ours.CosineAnnealingWarmRestarts(optimizer, 50), ours.ExponentialLR(optimizer, 0.5)])
+
+
 # Arguments
 
 
@@ -261,6 +287,10 @@ def test_a_function_that_scales_a_cycle_is_refused_by_name() -> None:
 )
 def test_the_ends_of_the_ranges_are_torchs(name: str, options: dict[str, Any]) -> None:
     same(lambda m, o: getattr(m, name)(o, **options), 12)
+
+
+def test_milestones_may_be_read_once() -> None:
+    same(lambda m, o: m.MultiStepLR(o, (k for k in (2, 5)), 0.5), 8)
 
 
 def test_numbers_are_constants_and_anything_else_is_refused_where_it_is_given() -> None:
@@ -313,12 +343,17 @@ def test_torchs_own_state_is_taken_over(name: str) -> None:
         ("PolynomialLR", {"total_iters": 20, "power": 2.0}),
         ("ExponentialLR", {"gamma": 0.9}),
         ("MultiStepLR", {"milestones": [2, 6]}),
+        ("ChainedScheduler", {}),
     ],
 )
 def test_a_group_that_is_added_goes_on_from_its_rate_as_in_torch(make: Any, name: str, options: dict[str, Any]) -> None:
     found = []
     for module, cls in ((torch_module, torch.optim.SGD), (ours, make)):
-        scheduler = getattr(module, name)(sgd(cls), **options)
+        o = sgd(cls)
+        if name == "ChainedScheduler":
+            scheduler = module.ChainedScheduler([module.StepLR(o, 3), module.ExponentialLR(o, 0.9)])
+        else:
+            scheduler = getattr(module, name)(o, **options)
         walk(scheduler, 4)
         scheduler.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.7})
         found.append(walk(scheduler, 10))
