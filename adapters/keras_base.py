@@ -16,6 +16,7 @@ from optcore.adapters.native.numbers import from_text, to_text
 from optcore.backends.base import Backend, missing
 from optcore.backends.drive import numbers, starts_from_values
 from optcore.backends.optimizer import advance_all, begin
+from optcore.clipping import clip_by_norm
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
 
@@ -26,7 +27,8 @@ except ImportError:
 
 __all__ = ["LearningRate", "Optimizer", "schedule"]
 
-CARRIED = ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps")
+THRESHOLDS = ("clipnorm", "clipvalue", "global_clipnorm")
+CARRIED = (*THRESHOLDS, "gradient_accumulation_steps")
 """What Keras does to each gradient it is given: of no use where the recipe gathers several."""
 
 
@@ -92,6 +94,9 @@ class Optimizer(keras.optimizers.Optimizer):
         options = {k: _decoded(v) for k, v in options.items()}
         rate = learning_rate if isinstance(learning_rate, int | float) else 1.0  # each step is given Keras' own
         plan = self._planned(self._constructor, options, rate)  # raises before anything is kept
+        for name in THRESHOLDS:
+            if base.get(name) is not None:
+                clip_by_norm.hypers["max_norm"].check(f"optcore.adapters.keras: {name}", base[name])
         if plan.recipe.gathers:
             for name in CARRIED:
                 if base.get(name) is not None:

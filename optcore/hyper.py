@@ -93,10 +93,11 @@ class Hyper:
             )
         if isinstance(value, bool | str):
             return value
-        number: Any = value if abs(value) < LARGEST or isinstance(value, float) else math.inf
+        given: Any = value
+        number = given if isinstance(given, float) or abs(given) < LARGEST else math.inf
         if math.isnan(number) or any(not _holds(b, number) for b in self.bounds):
             raise ValueError(f"{owner}: {self.name}={value!r} is out of range; give {self.range}")
-        return int(value) if self.static else float(number)
+        return int(given) if self.static else float(number)
 
 
 def _edge(bound: Any) -> str:

@@ -260,6 +260,13 @@ def test_accumulation_averages_and_schedules_count_updates_as_the_pure_optimizer
         np.testing.assert_allclose(keras.ops.convert_to_numpy(v), state.average[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), "x", True])
+def test_thresholds_are_checked_at_construction(bad: Any) -> None:
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        with pytest.raises((TypeError, ValueError), match=f"{name}.*give"):
+            ours.SGD(**{name: bad})
+
+
 def test_keras_arguments_for_single_gradients_are_refused_beside_a_recipe_that_gathers_them() -> None:
     recipe = optcore.Recipe("sgd", accumulate=2)
     for options in ({"clipnorm": 1.0}, {"gradient_accumulation_steps": 3}):

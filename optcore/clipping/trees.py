@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from optcore.norms import global_norm, global_peak, global_power, shrink
@@ -50,7 +50,7 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
         )
     found: list[Any] = []
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Law:
+    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
         xp = backend.xp
         g = _real(backend, xp.abs(g) if dtype.startswith("complex") else g)
         if order == 2:
@@ -69,7 +69,7 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
 def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
     """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known."""
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Law:
+    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
         yield from ()
         g = backend.pair(g) if dtype.startswith("complex") else _real(backend, g)
         n = 0.0 * backend.xp.sum(g) + norm if is_host(norm) else backend.scalar(norm, g)
@@ -86,7 +86,11 @@ def _real(backend: Any, x: Any) -> Any:
 
 
 def _run(
-    who: str, law: Callable[[Any, Any, Any, str], Law], grads: Any, params: Any, result: Callable[[Any], Any]
+    who: str,
+    law: Callable[[Any, Any, Any, str], Generator[Any, Any, Any]],
+    grads: Any,
+    params: Any,
+    result: Callable[[Any], Any],
 ) -> Any:
     """Run a law on all leaves in lock-step, each in the precision its dtype is computed in."""
     from optcore.backends.drive import check, solve

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from optcore.norms import inputs, norm_along, shrink
 from optcore.rule import Conventions, NoState, rule
 from optcore.typing import Array, Layout, Namespace, Scalar, Unit
 
 Which = Literal["output", "first", "last", "leaf"]
+Axis = Annotated[int, Ge(-2), Le(1)]
+"""One of the first two axes or, counted from the end, of the last two: what every leaf of two axes or more has."""
 LIKE: Conventions = {
     "paper": {},
     "optax": {"unit": "last", "heads": True},
@@ -18,10 +20,12 @@ LIKE: Conventions = {
 }
 
 
-def _axes(ndim: int, unit: Which, layout: Layout | None, heads: bool) -> tuple[int, ...]:
+def _axes(ndim: int, unit: Which, axis: int | None, layout: Layout | None, heads: bool) -> tuple[int, ...]:
     """The axes that a unit's norm is over: all of a vector, else all but the unit's own."""
-    if ndim < 2 or unit == "leaf":
+    if ndim < 2 or (unit == "leaf" and axis is None):
         return tuple(range(ndim))
+    if axis is not None:
+        return tuple(i for i in range(ndim) if i != axis % ndim)
     last = unit == "last" or (unit == "output" and layout == "in_out")
     if heads and ndim == 3:
         return (0,) if last else (1,)
@@ -38,17 +42,18 @@ def clip_by_unit_norm(
     *,
     max_norm: Annotated[float, Ge(0), Unit(g=1)],
     unit: Which = "output",
+    axis: Axis | None = None,
     heads: bool = False,
     layout: Layout | None = None,
 ) -> tuple[Array, NoState]:
     """``g min(1, max_norm / |g|)`` with the norm of each unit; a vector is one unit.
 
     A unit is what the leaf's output axis counts; ``unit`` may name the first or last axis instead, whatever the
-    layout, or the whole leaf. With ``heads`` a leaf of three axes is a stack of matrices, and each pair of head and
-    output a unit.
+    layout, or the whole leaf, and ``axis`` the number of any of the first or last two. With ``heads`` a leaf of three
+    axes is a stack of matrices, and each pair of head and output a unit.
     Source: Brock et al. 2021, sec. 4.1; optax.transforms.unitwise_clip.
     """
-    return g * shrink(xp, norm_along(xp, g, _axes(g.ndim, unit, layout, heads)), max_norm), s
+    return g * shrink(xp, norm_along(xp, g, _axes(g.ndim, unit, axis, layout, heads)), max_norm), s
 
 
 @rule(family="clipping", kind="leafwise", axes=True, like=LIKE)
@@ -63,6 +68,7 @@ def adaptive_gradient_clip(
     epsilon: Annotated[float, Ge(0), Unit(p=1)] = 1e-3,
     floor: Annotated[float, Gt(0), Unit(g=1)] = 1e-6,
     unit: Which = "output",
+    axis: Axis | None = None,
     heads: bool = False,
     layout: Layout | None = None,
 ) -> tuple[Array, NoState]:
@@ -72,7 +78,7 @@ def adaptive_gradient_clip(
     by giving it another recipe. Source: Brock et al. 2021, eq. 3, and its code for floor; optax and timm take other
     axes for units.
     """
-    axes = _axes(g.ndim, unit, layout, heads)
+    axes = _axes(g.ndim, unit, axis, layout, heads)
     length = norm_along(xp, g, axes)
     limit = clipping * xp.maximum(norm_along(xp, p, axes), epsilon)
     return xp.where(length < limit, g, g * (limit / xp.maximum(length, floor))), s

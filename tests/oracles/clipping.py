@@ -27,7 +27,7 @@ OPTAX = [
     Row("adaptive_grad_clip", {"clipping": sizes, "axis": st.sampled_from([0, 1, (0, 1)])}, shapes=((4, 3), (3, 5))),
     Row(
         "adaptive_grad_clip",
-        {"clipping": sizes, "axis": st.sampled_from([0, 1, (0, 1), (1, 2), (0, 1, 2)])},
+        {"clipping": sizes, "axis": st.sampled_from([0, 1, -3, (0, 1), (0, 2), (1, 2), (0, 1, 2)])},
         shapes=((2, 3, 4), (3, 2, 2)),
     ),
     Row("zero_nans"),
@@ -96,7 +96,11 @@ def _optax_of_zero() -> Any:
 
 
 whole = {"lr": rates}
-where = {"unit": st.sampled_from(["output", "first", "last", "leaf"]), "layout": st.sampled_from(["out_in", "in_out"])}
+where = {
+    "unit": st.sampled_from(["output", "first", "last", "leaf"]),
+    "axis": st.sampled_from([None, 0, 1, -1, -2]),
+    "layout": st.sampled_from(["out_in", "in_out"]),
+}
 CUBES = ((7,), (4, 3), (2, 3, 4), (2, 3, 2, 2))
 
 

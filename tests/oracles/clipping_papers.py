@@ -81,10 +81,12 @@ def rms_over_the_tree(g: Any, m: Any, t: int, *, threshold: float) -> Any:
     return [x / max(1.0, rms / threshold) for x in g]
 
 
-def units(x: Any, unit: str, layout: str, heads: bool) -> Any:
+def units(x: Any, unit: str, layout: str, heads: bool, axis: int | None = None) -> Any:
     """Writable views of what goes into one output, one after another."""
-    if x.ndim < 2 or unit == "leaf":
+    if x.ndim < 2 or (unit == "leaf" and axis is None):
         return [x]
+    if axis is not None:
+        return list(np.moveaxis(x, axis, 0))
     last = unit == "last" or (unit == "output" and layout == "in_out")
     if heads and x.ndim == 3:
         pairs = np.moveaxis(x, 0 if last else 1, -1)
@@ -92,19 +94,17 @@ def units(x: Any, unit: str, layout: str, heads: bool) -> Any:
     return list(np.moveaxis(x, -1, 0) if last else x)
 
 
-def unit_after_unit(g: Any, m: Any, t: int, *, max_norm: float, unit: str, layout: str, heads: bool) -> Any:
+def unit_after_unit(g: Any, m: Any, t: int, *, max_norm: float, **unit: Any) -> Any:
     for x in g:
-        for part in units(x, unit, layout, heads):
+        for part in units(x, **unit):
             part *= min(1.0, max_norm / np.linalg.norm(part))
     return g
 
 
-def agc_of_the_paper(
-    g: Any, m: Any, t: int, *, clipping: float, epsilon: float, floor: float, unit: str, layout: str, heads: bool
-) -> Any:
+def agc_of_the_paper(g: Any, m: Any, t: int, *, clipping: float, epsilon: float, floor: float, **unit: Any) -> Any:
     """Brock et al. 2021, eq. 3, and the floor of their code."""
     for x, p in zip(g, m["p"], strict=True):
-        for part, weights in zip(units(x, unit, layout, heads), units(p, unit, layout, heads), strict=True):
+        for part, weights in zip(units(x, **unit), units(p, **unit), strict=True):
             most = clipping * max(np.linalg.norm(weights), epsilon)
             if not np.linalg.norm(part) < most:
                 part *= most / max(np.linalg.norm(part), floor)

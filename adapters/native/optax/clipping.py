@@ -38,30 +38,33 @@ def clip_by_global_norm(max_norm: Any) -> Native:
 def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any | None = None) -> Native:
     """The norm of each unit held at clipping times its parameter's."""
     rule = optcore.adaptive_gradient_clip(clipping=clipping, epsilon=eps, like="optax")
+    given = (axis,) if isinstance(axis, int) else axis
+    if given is not None and not (isinstance(given, tuple | list) and all(isinstance(i, int) for i in given)):
+        raise TypeError(f"optcore.adapters.optax.adaptive_grad_clip: axis={axis!r} is no axis; give one or a tuple")
 
     def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
-        del path, dtype
-        if axis is not None:
-            return _unit(len(shape), (axis,) if isinstance(axis, int) else axis)
+        del dtype
+        if given is not None:
+            return _unit(path, len(shape), tuple(given))
         return {"unit": "leaf"} if sum(n > 1 for n in shape) < 2 else {}  # what has one long axis is a vector
 
     return Native(recipe(rule, lr=1.0), of_leaf=of_leaf, link=True)
 
 
-def _unit(ndim: int, axes: tuple[int, ...]) -> dict[str, Any]:
+def _unit(path: str, ndim: int, axes: tuple[int, ...]) -> dict[str, Any]:
     """The unit whose norm is over these axes."""
-    over = tuple(sorted(axis % ndim for axis in axes))
+    who = f"optcore.adapters.optax.adaptive_grad_clip: axis={axes!r}"
+    if any(not -ndim <= axis < ndim for axis in axes):
+        raise ValueError(f"{who} is out of range for {path!r}, which has {ndim} axes")
+    over = tuple(sorted({axis % ndim for axis in axes}))
     known: dict[tuple[int, ...], dict[str, Any]] = {
-        tuple(range(ndim - 1)): {"unit": "last", "heads": False},
-        tuple(range(1, ndim)): {"unit": "first", "heads": False},
-        tuple(range(ndim)): {"unit": "leaf"},
+        tuple(i for i in range(ndim) if i != axis % ndim): {"axis": axis} for axis in (0, 1, -1, -2) if ndim > 1
     }
+    known[tuple(range(ndim))] = {"unit": "leaf"}
     if ndim == 3:
         known |= {(0,): {"unit": "last", "heads": True}, (1,): {"unit": "first", "heads": True}}
     if over not in known:
-        raise NotImplementedError(
-            f"optcore.adapters.optax.adaptive_grad_clip: axis={axes!r} of {ndim}; give all axes but the first or last"
-        )
+        raise NotImplementedError(f"{who} of {path!r}, which has {ndim}; give all but one of the first or last two")
     return known[over]
 
 
