@@ -96,7 +96,7 @@ class Optimizer(keras.optimizers.Optimizer):
         plan = self._planned(self._constructor, options, rate)  # raises before anything is kept
         for name in THRESHOLDS:
             if base.get(name) is not None:
-                clip_by_norm.hypers["max_norm"].check(f"optcore.adapters.keras: {name}", base[name])
+                replace(clip_by_norm.hypers["max_norm"], name=name).check("optcore.adapters.keras", base[name])
         if plan.recipe.gathers:
             for name in CARRIED:
                 if base.get(name) is not None:

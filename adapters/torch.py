@@ -17,9 +17,9 @@ from optcore.adapters.native import Constructor, Native, schedules
 from optcore.adapters.torch_base import Optimizer
 from optcore.adapters.torch_clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from optcore.adapters.torch_compose import ChainedScheduler, LambdaLR, SequentialLR
+from optcore.adapters.torch_named import named as scheduler_named
 from optcore.adapters.torch_plateau import ReduceLROnPlateau
 from optcore.adapters.torch_schedule import ScheduleLR, scheduler
-from optcore.adapters.torch_schedule import named as scheduler_named
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
 

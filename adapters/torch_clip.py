@@ -80,6 +80,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
 
 
 def _limit(who: str, max_norm: Any) -> float:
+    """The threshold as a number that the law takes; ValueError otherwise."""
     return clip_by_global_norm.hypers["max_norm"].check(who, float(max_norm))  # type: ignore[no-any-return]
 
 

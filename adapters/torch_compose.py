@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from optcore import schedules as s
-from optcore.adapters.torch_schedule import WHO, AnnealLR, Law, Named, ScheduleLR, checked, through
+from optcore.adapters.torch_named import Named
+from optcore.adapters.torch_schedule import WHO, AnnealLR, Law, ScheduleLR, checked, through
 from optcore.schedule import Schedule
 
 __all__ = ["ChainedScheduler", "LambdaLR", "SequentialLR"]
@@ -125,6 +126,9 @@ def LambdaLR(optimizer: Any, lr_lambda: Any, last_epoch: int = -1) -> LRSchedule
 
 def _function(factor: Any) -> Callable[[int], float]:
     """A schedule as a plain function, whose attributes torch does not look for."""
+    if not callable(factor):
+        kind = type(factor).__name__
+        raise TypeError(f"{WHO}.LambdaLR: lr_lambda={factor!r} is of type {kind}; give a schedule or a function")
     return (lambda e: float(factor(e))) if isinstance(factor, Schedule) else factor
 
 

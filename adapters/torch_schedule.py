@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,11 @@ from typing import Any
 import torch
 
 from optcore import schedules as s
-from optcore.adapters.native import schedules
-from optcore.adapters.native.schedules.torch import PER_GROUP
 from optcore.adapters.torch_base import Optimizer
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
 
-__all__ = ["AnnealLR", "ScheduleLR", "named", "scheduler"]
+__all__ = ["AnnealLR", "ScheduleLR", "scheduler"]
 
 Law = dict[str, Schedule]
 """What a group follows: the schedule of its ``lr`` and, where there is one, of its ``momentum``."""
@@ -197,6 +194,17 @@ def checked(name: str, value: Any) -> Schedule:
     return constant
 
 
+@dataclass(frozen=True)
+class Same:
+    """The same laws for every group."""
+
+    law: Law
+
+    def __call__(self, i: int, rate: float) -> Law:
+        del i, rate
+        return self.law
+
+
 def scheduler(
     optimizer: Any,
     schedule: Schedule | float | Sequence[Schedule | float],
@@ -209,93 +217,11 @@ def scheduler(
     ``momentum`` is a schedule of momentum or beta1. A number stands for a constant. Call ``step()`` after each
     ``optimizer.step()``; the first update uses the value at 0.
     """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
     beside = {} if momentum is None else {"momentum": checked("momentum", momentum)}
     if isinstance(schedule, list | tuple):
         each = [{"lr": checked(f"schedule[{i}]", x)} | beside for i, x in enumerate(schedule)]
         return ScheduleLR(optimizer, each, last_epoch)
     law = {"lr": checked("schedule", schedule)} | beside
     return ScheduleLR(optimizer, [law] * len(optimizer.param_groups), last_epoch, Same(law))
-
-
-SCALES = {
-    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LinearLR", "MultiStepLR", "PolynomialLR", "StepLR",
-}  # fmt: skip
-"""Schedulers that multiply the rate a group has; the others set it."""
-STARTS = {"CyclicLR", "OneCycleLR"}
-"""Schedulers that set a group's first rate at once."""
-
-
-@dataclass(frozen=True)
-class Same:
-    """The same laws for every group."""
-
-    law: Law
-
-    def __call__(self, i: int, rate: float) -> Law:
-        del i, rate
-        return self.law
-
-
-@dataclass(frozen=True)
-class Named:
-    """The laws that torch's scheduler of a name and its arguments give to group i at its rate."""
-
-    name: str
-    given: dict[str, Any]
-
-    def __call__(self, i: int, rate: float) -> Law:
-        own = {k: self._own(k, v, i) if k in PER_GROUP else v for k, v in self.given.items()}
-        law: Law = schedules.table("torch")[self.name](rate, **own)
-        return law
-
-    @property
-    def multiplies(self) -> bool:
-        """Whether torch multiplies the rate a group has."""
-        return self.name in SCALES
-
-    def _own(self, option: str, value: Any, i: int) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        if i >= len(value):
-            raise ValueError(
-                f"{WHO}.{self.name}: {option}={value!r} has no value for a parameter group that was added; "
-                "make another scheduler"
-            )
-        return value[i]
-
-
-def named(name: str) -> Callable[..., ScheduleLR]:
-    """Torch's scheduler of this name: ``CosineAnnealingLR(optimizer, T_max, eta_min=0.0, last_epoch=-1)``."""
-    first, *own = inspect.signature(schedules.table("torch")[name]).parameters.values()
-    word = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    last = inspect.Parameter("last_epoch", word, default=-1)
-    signature = inspect.Signature([first.replace(name="optimizer"), *(p.replace(kind=word) for p in own), last])
-
-    def make(*args: Any, **options: Any) -> ScheduleLR:
-        bound = signature.bind(*args, **options)
-        bound.apply_defaults()
-        given = {k: tuple(v) if k == "milestones" else v for k, v in bound.arguments.items()}
-        optimizer, last_epoch = given.pop("optimizer"), given.pop("last_epoch")
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        groups = optimizer.param_groups
-        for option in PER_GROUP & set(given):
-            if isinstance(given[option], list | tuple) and len(given[option]) != len(groups):
-                raise ValueError(
-                    f"{option} must have the same length as optimizer.param_groups. "
-                    f"{option} has {len(given[option])} values, param_groups has {len(groups)}."
-                )
-        law = Named(name, given)
-        laws = [law(i, float(group.get("initial_lr", group["lr"]))) for i, group in enumerate(groups)]
-        if last_epoch == -1 and name in STARTS:
-            for group, each in zip(groups, laws, strict=True):
-                put(group, each["lr"](0))
-                if name == "OneCycleLR":  # torch's CyclicLR leaves an initial rate that is there
-                    group["initial_lr"] = each["lr"](0)
-        made = AnnealLR if name == "SWALR" else ScheduleLR
-        return made(optimizer, laws, last_epoch, law, law.multiplies and not given.get("eta_min"))
-
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"torch's {name} as a schedule: the value depends on the step alone."
-    make.__signature__ = signature  # type: ignore[attr-defined]
-    return make

@@ -235,6 +235,8 @@ def test_a_lambda_is_a_schedule_or_torchs_own() -> None:
     assert isinstance(ours.LambdaLR(sgd(), lambda e: 0.5**e), L.LambdaLR)
     with pytest.raises(ValueError, match="Expected 2 lr_lambdas, but got 1"):
         ours.LambdaLR(sgd(), [half])
+    with pytest.raises(TypeError, match="lr_lambda=0.5 is of type float; give a schedule or a function"):
+        ours.LambdaLR(sgd(), 0.5)
 
 
 def test_a_chain_that_torch_would_cut_to_its_last_is_what_the_notes_say() -> None:
@@ -291,6 +293,8 @@ def test_the_ends_of_the_ranges_are_torchs(name: str, options: dict[str, Any]) -
 
 def test_milestones_may_be_read_once() -> None:
     same(lambda m, o: m.MultiStepLR(o, (k for k in (2, 5)), 0.5), 8)
+    with pytest.raises(TypeError, match=r"milestones=\[1, 'b'\] is no list of steps"):
+        ours.MultiStepLR(sgd(), [1, "b"])
 
 
 def test_numbers_are_constants_and_anything_else_is_refused_where_it_is_given() -> None:

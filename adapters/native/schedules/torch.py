@@ -44,7 +44,10 @@ def StepLR(lr: float, *, step_size: int, gamma: float = 0.1) -> dict[str, Schedu
 
 
 def MultiStepLR(lr: float, *, milestones: Iterable[int], gamma: float = 0.1) -> dict[str, Schedule]:
-    times = sorted(Counter(milestones).items())
+    counted = Counter(milestones)
+    if not all(isinstance(step, int) for step in counted):
+        raise TypeError(f"MultiStepLR: milestones={list(counted)!r} is no list of steps; give whole numbers")
+    times = sorted(counted.items())
     if gamma and all(n == 1 for _, n in times):
         return {"lr": s.multistep(start=lr, milestones=[step for step, _ in times], rate=gamma)}
     passed = itertools.accumulate(n for _, n in times)
