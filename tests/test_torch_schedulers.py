@@ -235,7 +235,7 @@ def test_a_lambda_is_a_schedule_or_torchs_own() -> None:
     assert isinstance(ours.LambdaLR(sgd(), lambda e: 0.5**e), L.LambdaLR)
     with pytest.raises(ValueError, match="Expected 2 lr_lambdas, but got 1"):
         ours.LambdaLR(sgd(), [half])
-    with pytest.raises(TypeError, match="lr_lambda=0.5 is of type float; give a schedule or a function"):
+    with pytest.raises(TypeError, match=r"lr_lambda=0\.5 is of type float; give a schedule or a function"):
         ours.LambdaLR(sgd(), 0.5)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 from optcore import schedules as s
@@ -45,7 +46,7 @@ def StepLR(lr: float, *, step_size: int, gamma: float = 0.1) -> dict[str, Schedu
 
 def MultiStepLR(lr: float, *, milestones: Iterable[int], gamma: float = 0.1) -> dict[str, Schedule]:
     counted = Counter(milestones)
-    if not all(isinstance(step, int) for step in counted):
+    if not all(isinstance(step, Real) for step in counted):
         raise TypeError(f"MultiStepLR: milestones={list(counted)!r} is no list of steps; give whole numbers")
     times = sorted(counted.items())
     if gamma and all(n == 1 for _, n in times):
