@@ -22,6 +22,7 @@ __all__ = [
     "Epsilon",
     "Finite",
     "Layout",
+    "Limit",
     "Namespace",
     "Noise",
     "NonNegative",
@@ -166,6 +167,8 @@ rule puts them into the state, which starts with zeros there.
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
 """The weight of the past in a moving average: 0 forgets at once, values near 1 remember."""
 Positive: TypeAlias = Annotated[float, Gt(0), Lt(math.inf)]
+Limit: TypeAlias = Annotated[float, Gt(0)]
+"""What is cut at a size; infinite where nothing is cut."""
 Finite: TypeAlias = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 NonNegative: TypeAlias = Annotated[float, Ge(0), Lt(math.inf)]
 UnitInterval: TypeAlias = Annotated[float, Ge(0), Le(1)]

@@ -11,6 +11,7 @@ import torch
 
 from optcore import registry
 from optcore.adapters import native
+from optcore.adapters import optax as ours_optax
 
 VALUES = "needs the loss's value, an evaluation at another point or a line search"
 LATER = {
@@ -46,7 +47,7 @@ def test_every_optimizer_of_torch_is_here() -> None:
 
 def test_every_optimizer_of_optax_is_here() -> None:
     assert all(hasattr(optax, n) for n in CORE) and all(hasattr(optax.contrib, n) for n in CONTRIB)
-    assert {*CORE, *CONTRIB} - set(LATER["optax"]) <= set(native.names("optax"))
+    assert {*CORE, *CONTRIB} - set(LATER["optax"]) <= {*native.names("optax"), *dir(ours_optax)}
 
 
 def test_every_optimizer_of_keras_is_here() -> None:

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from optcore.moments import ema, rms
 from optcore.rule import Conventions, rule
 from optcore.scalars import on, power
-from optcore.typing import Array, Count, Namespace, NonNegative, Positive, Scalar, Unit
+from optcore.typing import Array, Count, Limit, Namespace, NonNegative, Positive, Scalar, Unit
 
 Square = Annotated[float, Ge(0), Unit(g=2)]
 LIKE: Conventions = {
@@ -80,7 +80,7 @@ def adafactor(
     beta2_decay: Positive = 0.8,
     epsilon1: Square = 1e-30,
     epsilon2: Annotated[float, Ge(0), Unit(p=1)] = 1e-3,
-    threshold: Positive = 1.0,
+    threshold: Limit = 1.0,
     mean_floor: Square = 0.0,
     floor: Square = 0.0,
     relative_step: bool = True,

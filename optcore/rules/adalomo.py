@@ -9,7 +9,7 @@ from annotated_types import Ge
 from optcore.moments import rms
 from optcore.rule import rule
 from optcore.rules.adafactor import AdafactorState, Square, direction, start
-from optcore.typing import Array, Namespace, Positive, Scalar, Unit
+from optcore.typing import Array, Limit, Namespace, Positive, Scalar, Unit
 
 
 def _start(xp: Namespace, p: Array) -> AdafactorState:
@@ -29,7 +29,7 @@ def adalomo(
     beta2_decay: Positive = 0.8,
     epsilon1: Square = 1e-30,
     epsilon2: Annotated[float, Ge(0), Unit(p=1)] = 1e-3,
-    threshold: Positive = 1.0,
+    threshold: Limit = 1.0,
     weight_decay: Annotated[float, Ge(0), Unit(p=-1)] = 0.0,
 ) -> tuple[Array, AdafactorState]:
     """``max(epsilon2, RMS(p)) (d + weight_decay p)`` with d Adafactor's direction, cut to RMS ``threshold``.

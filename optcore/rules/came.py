@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from optcore.moments import ema, rms
 from optcore.rule import rule
 from optcore.rules.adafactor import Square
-from optcore.typing import Array, Decay, Namespace, NonNegative, Positive, Scalar
+from optcore.typing import Array, Decay, Limit, Namespace, NonNegative, Scalar
 
 
 class CameState(NamedTuple):
@@ -49,7 +49,7 @@ def came(
     beta3: Decay = 0.9999,
     epsilon1: Square = 1e-30,
     epsilon2: NonNegative = 1e-16,
-    threshold: Positive = 1.0,
+    threshold: Limit = 1.0,
 ) -> tuple[Array, CameState]:
     """The average of Adafactor's clipped direction, over the root of how far new directions lie from it.
 

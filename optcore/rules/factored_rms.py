@@ -6,7 +6,7 @@ from typing import Literal
 
 from optcore.rule import rule
 from optcore.rules.adafactor import AdafactorState, Square, direction, start
-from optcore.typing import Array, Count, Namespace, NonNegative, Positive, Scalar
+from optcore.typing import Array, Count, Limit, Namespace, NonNegative, Positive, Scalar
 
 
 @rule(AdafactorState, family="factored", kind="leafwise", axes=True, init=start, lr=1e-3, title="FactoredRMS")
@@ -19,7 +19,7 @@ def factored_rms(
     *,
     beta2_decay: Positive = 0.8,
     epsilon1: Square = 1e-30,
-    threshold: Positive = 1.0,
+    threshold: Limit = 1.0,
     factored: Literal["last", "largest"] = "last",
     min_dim: Count = 1,
     offset: NonNegative = 0.0,
