@@ -211,7 +211,8 @@ def eager(
         _check_shapes(rule, leaf, moved.p, arrays)
         done.append((moved, arrays))
     if done:
-        shared = [x for f, x in zip(rule.fields, done[0][1], strict=True) if f.shared]
+        widest = next((i for i, dtype in enumerate(dtypes) if COMPUTE[dtype] == "float64"), 0)
+        shared = [x for f, x in zip(rule.fields, done[widest][1], strict=True) if f.shared]
     return done, list(shared)
 
 

@@ -89,7 +89,9 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     values, states, shared = rule.complete(), [], ()
     for p, path in zip(leaves, paths, strict=True):
         arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
-        shared = shared or tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
+        common = tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
+        if not shared or (common and backend.dtype(shared[0]) != "float64"):  # of the widest leaf
+            shared = common
         states.append(_stored(recipe, arrays, p, backend))
     gathered = _nothing_gathered(backend, leaves) if recipe.gathers else ()
     average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()

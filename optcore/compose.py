@@ -88,6 +88,11 @@ class Composite(Rule):
                 own[name] = value
         return parts, own
 
+    def complete(self) -> dict[str, Any]:
+        for part in self.parts:  # each names itself where a number of it is missing
+            part.complete()
+        return super().complete()
+
     def values(self) -> dict[str, Any]:
         found = {name: hyper.default for name, hyper in self.hypers.items()}
         inner = [part.values() for part in self.parts]

@@ -140,6 +140,14 @@ class Recipe:
         """Every hyper-parameter: numbers, switches and schedules."""
         return self.rule.values()
 
+    def at(self, step: Any) -> dict[str, Any]:
+        """Every hyper-parameter as update ``step`` has it, counted from 0, with ``accumulate``: schedules as numbers.
+
+        ``recipe.at(state.step)["lr"]`` is the rate of the next update of an Optimizer, ``state.count`` of optax.
+        """
+        values = {**self.values, "accumulate": self.accumulate}
+        return {name: value(step) if isinstance(value, Schedule) else value for name, value in values.items()}
+
     def replace(self, **changes: Any) -> Recipe:
         """The same recipe with other options or hyper-parameters; ``clip`` takes the place of all it clips by."""
         options = {name: getattr(self, name) for name in OPTIONS}

@@ -82,8 +82,8 @@ in float64 on the host for Python numbers, in the array's own library for arrays
 - torch: `optcore.adapters.torch.scheduler(optimizer, schedule)`, or torch's names, as `CosineAnnealingLR`
 - optax: `optcore.adapters.optax.schedule(schedule)`, or optax' names, as `cosine_decay_schedule`
 - Keras: `optcore.adapters.keras.schedule(schedule)`, or Keras' names, as `CosineDecay`
-- on a plateau: `optcore.plateau.reduce_on_plateau(like="torch" | "optax" | "keras")`, which remembers; natively torch's
-  `ReduceLROnPlateau`, optax' `reduce_on_plateau` and Keras' callback `ReduceLROnPlateau`, under these names in the adapters
+- on a plateau: `optcore.plateau.reduce_on_plateau(like="torch" | "optax" | "keras")`, which remembers; in the
+  adapters torch's `ReduceLROnPlateau`, optax' `reduce_on_plateau` and Keras' callback `ReduceLROnPlateau`
 - a larger batch for a smaller rate: `optcore.recipes.growing_batch(recipe, start=..., limit=...)`
 
 Each is drawn over 120 steps with `optcore plot NAME:PARAMETERS`; where libraries differ is in

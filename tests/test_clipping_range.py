@@ -85,6 +85,22 @@ def test_a_new_clipping_takes_the_place_of_the_old_one() -> None:
         optcore.Recipe("sgd", clip="clip_by_block_rm")
 
 
+def test_a_missing_threshold_is_its_laws() -> None:
+    with pytest.raises(TypeError, match="clip_by_norm: max_norm has no default"):
+        optcore.Recipe("sgd", clip="clip_by_norm")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_tree_shares_is_of_its_widest_leaf(order: int) -> None:
+    """A norm of 1e100 is remembered as it is, whichever leaf comes first."""
+    params = [np.ones(2, np.float32), np.ones(2)][::order]
+    grads = [np.ones(2, np.float32), np.full(2, 1e100)][::order]
+    opt = optcore.backends.Optimizer(optcore.Recipe("sgd", lr=1.0, clip=clipping.clip_by_percentile(window=2)))
+    with np.errstate(over="ignore", invalid="ignore"):  # in the narrow leaf
+        _, state = opt.update(params, grads, opt.init(params))
+    assert state.shared[0].dtype == np.float64 and np.isclose(state.shared[0][0], 2**0.5 * 1e100)
+
+
 def test_a_clipping_law_leaves_the_place_of_decay_to_the_rule_behind() -> None:
     for name in ("exponentiated_gradient", "ftrl", "adafactor", "adam", "sgd"):
         rule = getattr(optcore, name)

@@ -143,6 +143,18 @@ def test_what_grows_is_infinite_and_no_error() -> None:
     assert s.step(start=1.0, every=1, rate=1e5)(10**4) == math.inf
 
 
+def test_a_recipe_tells_what_an_update_will_use() -> None:
+    falling, growing = s.rex(peak=0.3, steps=9), s.piecewise(start=1.0, points=[(2, 4.0)])
+    recipe = optcore.Recipe("adam", lr=falling, beta1=0.5, accumulate=growing, clip=["clip_by_block_rms"])
+    assert [recipe.at(e)["lr"] for e in (0, 5)] == [falling(0), falling(5)]
+    assert recipe.at(0)["beta1"] == 0.5 and recipe.at(2)["accumulate"] == 4.0
+
+
+def test_a_warm_up_of_no_steps_is_none() -> None:
+    cosine = s.cosine(peak=0.3, steps=9)
+    assert [s.warmup(steps=0, then=cosine)(e) for e in range(12)] == [cosine(e) for e in range(12)]
+
+
 def test_a_batch_never_falls_below_its_start() -> None:
     """Where the decay is above its first value the batch stays, and the rate is the decay's own."""
     decay = s.warmup(steps=3, start=0.1, then=s.cosine(peak=0.1, steps=20))

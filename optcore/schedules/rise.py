@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Lt
 
 from optcore.schedule import ScheduleOr, resolve, schedule
-from optcore.typing import Count, Decay, UnitInterval
+from optcore.typing import Count, Decay, UnitInterval, Whole
 
 __all__ = ["ema_warmup", "half_life_linear", "untuned_warmup", "warmup"]
 
@@ -20,7 +20,7 @@ def warmup(
     xp: Any,
     e: Any,
     *,
-    steps: Count,
+    steps: Whole,
     then: ScheduleOr,
     start: UnitInterval = 0.0,
     shape: Literal["linear", "cosine", "sqrt"] = "linear",
@@ -34,7 +34,7 @@ def warmup(
     with ``clock="on"``. Source: Goyal et al. 2017, sec. 2.2; optax' linear_schedule joined with another; shapes of
     transformers' get_wsd_schedule; clock of timm's warmup_prefix=False.
     """
-    f = xp.minimum((e + 1.0 if ahead else e) / steps, 1.0)
+    f = xp.minimum((e + 1.0 if ahead else e) / max(steps, 1), 1.0)
     if shape == "cosine":
         f = 0.5 - 0.5 * xp.cos(math.pi * f)
     elif shape == "sqrt":
