@@ -9,7 +9,8 @@ from optcore.adapters.native import Native
 from optcore.backends.base import missing
 from optcore.backends.drive import check, numbers, reads_parameter
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
-from optcore.rule import Part, Rule
+from optcore.parts import Part
+from optcore.rule import Rule
 from optcore.schedule import Schedule
 
 try:

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from optcore import leaf
 from optcore.hyper import Hyper, check_all, keywords_of
-from optcore.rule import EMPTY, TEMPLATE, DecayPlace, Field, Law, Part, Rule, fields_of
+from optcore.parts import Field, Part, fields_of
+from optcore.rule import EMPTY, TEMPLATE, DecayPlace, Law, Rule
 from optcore.typing import Namespace
 
 __all__ = ["Chain", "Combinator", "Combined", "Inner", "Wrapped", "chain", "combinator"]

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
-import sys
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import GeneratorType, MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from optcore.effects import Due
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
-from optcore.typing import NOISE, SHARED, Namespace, NonNegative, Unit
+from optcore.parts import Field, NoState, Part, Refresh, fields_of
+from optcore.typing import Namespace, NonNegative
 
-__all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Rule", "rule"]
+__all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Refresh", "Rule", "rule"]
 
 DecayPlace: TypeAlias = Literal["coupled", "with", "before", "after", "proximal"]
 Owned: TypeAlias = Literal["lr", "decay", "p"]
@@ -52,21 +50,6 @@ RESERVED = {
     "seed",
 }
 """The options of a recipe, which takes hyper-parameters beside them."""
-
-
-class NoState(NamedTuple):
-    """The state of a rule that remembers nothing."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One array of a rule's state."""
-
-    name: str
-    shared: bool
-    unit: Unit | None
-    doc: str
-    noise: bool = False  #: normal numbers that the driver makes for each step
 
 
 class Rule(ABC):
@@ -172,34 +155,6 @@ def _named(module: str, name: str, bound: Mapping[str, Any]) -> Primitive:
 
         found = registry.find(name)  # another rule's variant
     return found.bind(**bound)
-
-
-class Part:
-    """A function of a rule (its law, start or refresh) and the hyper-parameters it takes."""
-
-    __slots__ = ("fn", "names")
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        parameters = inspect.signature(fn).parameters.values()
-        self.fn = fn
-        self.names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-
-    def __call__(self, values: Mapping[str, Any], *arrays: Any) -> Any:
-        return self.fn(*arrays, **{name: values[name] for name in self.names})
-
-
-@dataclass(frozen=True)
-class Refresh:
-    """Work done every so many steps, before the law: ``fn(xp, p, g, s, t, **hyper) -> state``.
-
-    It is due at t = at, at + every, at + 2 every, ..., where ``every`` names a hyper-parameter;
-    ``first``, where given, stands in for ``fn`` at t = at.
-    """
-
-    fn: Callable[..., Any]
-    every: str
-    at: int = 1
-    first: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -396,26 +351,3 @@ def rule(
 
 def _title(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
-
-
-def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
-    """The fields of a state: which are shared, and what their ``#:`` comments say."""
-    space = {**vars(sys.modules.get(State.__module__, typing)), **getattr(law, "__globals__", {})}
-    hints = typing.get_type_hints(State, globalns=space, include_extras=True)
-    docs = _comments(State)
-    found = []
-    for name in State._fields:  # type: ignore[attr-defined]
-        text = docs.get(name, "")
-        unit = re.search(r"unit \[(.*?)\]", text)
-        shared = SHARED in getattr(hints[name], "__metadata__", ())
-        noise = NOISE in getattr(hints[name], "__metadata__", ())
-        found.append(Field(name, shared, Unit.parse(unit[1]) if unit else None, text, noise))
-    return tuple(found)
-
-
-def _comments(State: type) -> dict[str, str]:
-    try:
-        source = inspect.getsource(State)
-    except (OSError, TypeError):  # defined where no source is kept: a field then has no stated unit
-        return {}
-    return {m[1]: m[2].strip() for m in re.finditer(r"^\s+(\w+):[^#\n]*#:(.*)$", source, re.M)}

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from optcore.hyper import REQUIRED, Hyper, Varying, check_all, keywords_of, unknown
-from optcore.rule import EMPTY, Conventions, Part
+from optcore.parts import Part
+from optcore.rule import EMPTY, Conventions
 from optcore.scalars import Host, is_host
 from optcore.typing import Namespace, Scalar
 

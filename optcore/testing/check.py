@@ -10,6 +10,7 @@ from optcore import backends
 from optcore.backends.base import Backend, missing
 from optcore.rule import Rule
 from optcore.testing import laws, trees
+from optcore.testing.scale import scale_law
 from optcore.testing.strategies import Case, cases, dyadic_cases, plain_cases
 
 try:
@@ -115,7 +116,7 @@ def _prove(rule: Rule, backend: Backend, dtypes: tuple[str, ...], examples: int,
         st.sampled_from([-4, -2, 2, 4]),
         st.sampled_from([-4, 0, 2, 4]),
     )
-    attempt("scale law", powers, lambda drawn: laws.scale_law(drawn[0], backend, base, *drawn[1:]))
+    attempt("scale law", powers, lambda drawn: scale_law(drawn[0], backend, base, *drawn[1:]))
     attempt("NaN", cases(rule), lambda c: laws.nan_propagates(c, backend, base))
     if backend.compiles:  # partitions and writes are the driver's, which compiles nothing
         return Report(rule.name, backend.name, worst, tuple(done), failures)

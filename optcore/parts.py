@@ -1,0 +1,81 @@
+"""What a rule is made of: functions with their keywords, work at intervals, the fields of a state."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from optcore.typing import NOISE, SHARED, Unit
+
+__all__ = ["Field", "NoState", "Part", "Refresh", "fields_of"]
+
+
+class NoState(NamedTuple):
+    """The state of a rule that remembers nothing."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a rule's state."""
+
+    name: str
+    shared: bool
+    unit: Unit | None
+    doc: str
+    noise: bool = False  #: normal numbers that the driver makes for each step
+
+
+class Part:
+    """A function of a rule (its law, start or refresh) and the hyper-parameters it takes."""
+
+    __slots__ = ("fn", "names")
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        parameters = inspect.signature(fn).parameters.values()
+        self.fn = fn
+        self.names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def __call__(self, values: Mapping[str, Any], *arrays: Any) -> Any:
+        return self.fn(*arrays, **{name: values[name] for name in self.names})
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Work done every so many steps, before the law: ``fn(xp, p, g, s, t, **hyper) -> state``.
+
+    It is due at t = at, at + every, at + 2 every, ..., where ``every`` names a hyper-parameter;
+    ``first``, where given, stands in for ``fn`` at t = at.
+    """
+
+    fn: Callable[..., Any]
+    every: str
+    at: int = 1
+    first: Callable[..., Any] | None = None
+
+
+def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
+    """The fields of a state: which are shared, and what their ``#:`` comments say."""
+    space = {**vars(sys.modules.get(State.__module__, typing)), **getattr(law, "__globals__", {})}
+    hints = typing.get_type_hints(State, globalns=space, include_extras=True)
+    docs = _comments(State)
+    found = []
+    for name in State._fields:  # type: ignore[attr-defined]
+        text = docs.get(name, "")
+        unit = re.search(r"unit \[(.*?)\]", text)
+        shared = SHARED in getattr(hints[name], "__metadata__", ())
+        noise = NOISE in getattr(hints[name], "__metadata__", ())
+        found.append(Field(name, shared, Unit.parse(unit[1]) if unit else None, text, noise))
+    return tuple(found)
+
+
+def _comments(State: type) -> dict[str, str]:
+    try:
+        source = inspect.getsource(State)
+    except (OSError, TypeError):  # defined where no source is kept: a field then has no stated unit
+        return {}
+    return {m[1]: m[2].strip() for m in re.finditer(r"^\s+(\w+):[^#\n]*#:(.*)$", source, re.M)}
