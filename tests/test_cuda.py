@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Library, _mark
+from loops import LOOPS
 
 import optcore
 from optcore import backends
@@ -35,7 +36,6 @@ from optcore.testing import Case, laws, subjects
 
 THREADS, STREAM = 8, 42
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-LOOPS = [name for name, rule in subjects().items() if not rule.axes]
 SPECIAL = [0.0, -0.0, 1.0, np.nan, np.inf, -np.inf, 1e-45, -1e-42, 1e-38, 3e38, -3e38, 1e30, 1e-30, 1e-19, 7e4, 3e-8]
 
 

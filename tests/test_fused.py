@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loops import LOOPS
 
 import optcore
 from optcore import backends
@@ -24,7 +25,6 @@ from optcore.testing.laws import inexact_operations, ready
 from optcore.testing.trees import _asks_for_totals
 
 RULES = list(subjects())
-LOOPS = [name for name, rule in subjects().items() if not rule.axes]
 
 
 def job(rule: Any, shapes: Any, dtype: str = "float32", seed: int = 0, t: int = 3) -> tuple[list[Leaf], list[Any]]:
