@@ -67,7 +67,8 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
                 lambda path, p: stored(i, rule.unpack(fresh(p, _name(path)).leaves[0])[i]), params
             )
 
-        first = jax.tree.leaves(params)[:1]
+        leaves = sorted(jax.tree.leaves(params), key=lambda p: jnp.asarray(p).dtype != jnp.float64)
+        first = leaves[:1]  # what is shared has the widest precision of a leaf
         shared = fresh(first[0], "").shared if first and common else (jnp.zeros([]),) * len(common)
         return State(
             count=jnp.zeros([], jnp.int32),

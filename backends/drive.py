@@ -212,7 +212,8 @@ def eager(
         done.append((moved, arrays))
     if done:
         widest = next((i for i, dtype in enumerate(dtypes) if COMPUTE[dtype] == "float64"), 0)
-        shared = [x for f, x in zip(rule.fields, done[widest][1], strict=True) if f.shared]
+        new = [x for f, x in zip(rule.fields, done[widest][1], strict=True) if f.shared]
+        shared = [backend.scalar(x, old) for x, old in zip(new, shared, strict=True)]
     return done, list(shared)
 
 

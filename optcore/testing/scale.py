@@ -18,8 +18,8 @@ from optcore.typing import Unit
 
 __all__ = ["scale_law"]
 
-SUBNORMAL = 2.0**-110
-"""Below this a float32 that is scaled by the powers of the scale law may be subnormal."""
+SUBNORMAL = 2.0**-100
+"""Below this a float32 may hang on a subnormal one: 2^-126, by the powers of the law and a factor of 2^10 beside it."""
 
 
 def scale_law(case: Case, backend: Backend, dtype: str, a: int, b: int) -> None:
