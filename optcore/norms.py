@@ -124,7 +124,7 @@ def global_power(xp: Namespace, x: Any, p: Scalar) -> Generator[Any, Any, Any]:
 def over(xp: Namespace, x: Any, size: Any) -> Any:
     """``x / size`` for ``|x|`` up to size > 0; XLA multiplies by the reciprocal, which it flushes above 2^126."""
     large = size > LARGE
-    factor = xp.where(large, 0.0 * size + SMALL, xp.ones_like(size))
+    factor = xp.where(large, SMALL * xp.ones_like(size), xp.ones_like(size))
     return x * factor / (size * factor)
 
 

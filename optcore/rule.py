@@ -276,7 +276,7 @@ def rule(
     ----------
     State
         NamedTuple of arrays. A field's ``#:`` comment gives its meaning and ``unit [g^2]``; a field
-        annotated ``Shared`` is one 0-d value for the whole tree, one annotated ``Noise`` fresh normal numbers.
+        annotated ``Shared`` is one value for the whole tree, one annotated ``Noise`` fresh normal numbers.
     owns
         What d contains beyond a direction: ``"lr"`` makes d the displacement, ``"decay"`` puts the decay
         into it (and the learning rate, where the law takes ``lr``), ``"p"`` makes d the new parameter.

@@ -51,6 +51,16 @@ def test_nothing_overflows_where_its_result_does_not(xp: Any) -> None:
     assert not np.asarray(clipping.clipped(clipping.clip_by_norm(max_norm=0.0), xp(np.float32([1e-40, 0.0])))).any()
 
 
+def test_an_infinite_element_takes_nothing_from_finite_ones_but_their_size() -> None:
+    """Over an infinite norm what is finite is 0, and a norm that is given does not hang on the elements."""
+    g = np.array([np.inf, 1.0])
+    with np.errstate(invalid="ignore"):
+        for law in (clipping.normalize_by_norm, clipping.normalize_by_global_norm):
+            assert clipping.clipped(law, g)[1] == 0.0
+        assert clipping.clipped(clipping.clip_by_norm_soft(max_norm=0.0), g)[1] == 0.0
+    np.testing.assert_array_equal(clipping.held(g, 4.0, 1.0), [np.inf, 0.25])
+
+
 @pytest.mark.parametrize("library", ["torch", "recipe"])
 def test_a_decay_that_joins_the_gradient_is_not_clipped(library: str) -> None:
     """clip_grad_norm_ and then torch's SGD with weight_decay, as a recipe and as two calls of ours."""

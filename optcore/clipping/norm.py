@@ -20,7 +20,7 @@ def _soft(xp: Namespace, n: Array, max_norm: Any) -> Any:
     limit = max_norm * xp.ones_like(n)
     shut = limit == 0
     factor = 1.0 / (1.0 + n / xp.where(shut, xp.ones_like(n), limit))
-    return xp.where(shut, xp.where(n == 0, xp.ones_like(n), 0.0 * n), factor)
+    return xp.where(shut, xp.where(n == 0, xp.ones_like(n), xp.zeros_like(n)), factor)
 
 
 @rule(family="clipping", kind="leafwise")

@@ -72,7 +72,8 @@ def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
     def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
         yield from ()
         g = backend.pair(g) if dtype.startswith("complex") else _real(backend, g)
-        n = 0.0 * backend.xp.sum(g) + norm if is_host(norm) else backend.scalar(norm, g)
+        zero = backend.xp.sum(backend.xp.zeros_like(g))
+        n = zero + norm if is_host(norm) else backend.scalar(norm, g)
         return g * shrink(backend.xp, n, max_norm, epsilon)
 
     return _run("held", run, grads, None, lambda found: found)
