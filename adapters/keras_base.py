@@ -15,6 +15,7 @@ from optcore.adapters.native import Constructor, Native
 from optcore.adapters.native.numbers import from_text, to_text
 from optcore.backends.base import Backend, missing
 from optcore.backends.drive import numbers, starts_from_values
+from optcore.backends.leaves import Marks, marks, numbers_at
 from optcore.backends.optimizer import advance_all, begin
 from optcore.clipping import clip_by_norm
 from optcore.recipe import Recipe
@@ -155,16 +156,17 @@ class Optimizer(keras.optimizers.Optimizer):
         self._own.plan = self._planned(self._constructor, changed, 1.0)
         self._own.options = changed
 
-    def _of_leaf(self, v: Any) -> dict[str, Any]:
-        """The numbers of one variable that are not the recipe's."""
+    def _of_leaf(self, v: Any) -> tuple[dict[str, Any], Marks]:
+        """What the constructor gives one variable, and what the recipe says of it."""
         if "weight_decay" in self._own.options and self.weight_decay != self._own.options["weight_decay"]:
             self._set(weight_decay=self.weight_decay)
-        undecayed = {} if self._use_weight_decay(v) else {"weight_decay": 0.0}
-        dtype = keras.backend.standardize_dtype(v.dtype)
-        return {**self._own.plan.numbers_of(v.path, tuple(v.shape), dtype), **undecayed}
+        plan, dtype = self._own.plan, keras.backend.standardize_dtype(v.dtype)
+        mark = marks(plan.recipe, v.path, "in_out")
+        mark = mark._replace(decays=mark.decays and self._use_weight_decay(v))
+        return plan.numbers_of(v.path, tuple(v.shape), dtype), mark
 
     def _recipe_of(self, v: Any) -> Recipe:
-        extra = self._of_leaf(v)
+        extra, _ = self._of_leaf(v)
         return self._own.plan.recipe.replace(**extra) if extra else self._own.plan.recipe
 
     def _apply_weight_decay(self, variables: Any) -> None:
@@ -246,8 +248,12 @@ class Optimizer(keras.optimizers.Optimizer):
             begun = tuple(begin(self._recipe_of(v), backend, [p], [v.path]).leaves[0] for v, p in pairs)
             state = state._replace(leaves=backend.cond(count == 0, lambda _: begun, state.leaves))
         grads = [backend.cast(g, backend.dtype(p)) for g, p in zip(grads, values, strict=True)]
-        extra = [numbers(self._of_leaf(v), backend, step, recipe.rule.hypers) for v in variables]
-        own = [{**mine, "lr": rate} for mine in extra]
+        rule = recipe.rule
+        common = {**numbers(rule.complete(), backend, step, rule.hypers), "lr": rate}
+        own = [
+            numbers_at(rule, common, mark, backend, step, extra)
+            for extra, mark in (self._of_leaf(v) for v in variables)
+        ]
         paths = [v.path for v in variables]
         moved, after = advance_all(recipe, backend, values, grads, paths, state, own, fuse=fuse, donate=fuse)
         return [*(m.p for m in moved), *kept.write(at, after)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optcore.backends import fused
 from optcore.backends.drive import numbers
 from optcore.backends.fused.graph import Unfusable
-from optcore.backends.optimizer import of_leaf
+from optcore.backends.leaves import numbers_at
 from optcore.backends.torch import backend
 
 if TYPE_CHECKING:
@@ -23,7 +23,15 @@ def stand(optimizer: Optimizer, variables: list[Any], slots: list[Any]) -> Ready
     plain = recipe.on_nonfinite == "propagate" and recipe.rounding == "nearest"
     alone = not recipe.gathers and recipe.average is None
     noise = any(f.noise for f in recipe.rule.fields)
-    if not plain or not alone or noise or not fused.usable() or recipe.rule.axes or optimizer._own.late:
+    if (
+        recipe.freeze
+        or not plain
+        or not alone
+        or noise
+        or not fused.usable()
+        or recipe.rule.axes
+        or optimizer._own.late
+    ):
         return None
     try:
         return Ready(optimizer, variables, slots)
@@ -45,12 +53,10 @@ class Ready:
         members = []
         for v, mine in zip(variables, slots, strict=True):
             state = {f.name: s._value for f, s in zip(fields, mine, strict=True) if s is not None}
-            source = (
-                recipe.decays(v.path), recipe.layout_of(v.path, "in_out"), tuple(optimizer._of_leaf(v).items())
-            )  # fmt: skip
-            members.append(Member(v._value, state, source))
+            extra, mark = optimizer._of_leaf(v)
+            members.append(Member(v._value, state, (tuple(extra.items()), mark)))
         names = [f.name for f in fields]
-        self.standing = Standing(recipe.rule, members, names, recipe.state_dtype == "param", counted=False)
+        self.standing = Standing(recipe.rule, members, names, counted=False)
 
     def holds(self, optimizer: Optimizer, variables: list[Any], slots: list[Any], grads: list[Any]) -> bool:
         """Whether variables, options and gradients are those that were found fit."""
@@ -69,10 +75,7 @@ class Ready:
         recipe = self.plan.recipe
         rule = recipe.rule
         common = {**numbers(rule.complete(), backend, count, rule.hypers), "lr": rate}
-        values = [
-            of_leaf({**common, **numbers(dict(extra), backend, count, rule.hypers), "lr": rate}, layout, decays=decays)
-            for decays, layout, extra in self.standing.sources
-        ]
+        values = [numbers_at(rule, common, mark, backend, count, dict(extra)) for extra, mark in self.standing.sources]
         names = [f.name for f in rule.fields if f.shared]
         given = {name: v._value.detach() for name, v in zip(names, self.shared, strict=True)}
         try:

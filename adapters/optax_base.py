@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from optcore.adapters.native import Native
 from optcore.backends.base import missing
 from optcore.backends.drive import check, numbers, reads_parameter
+from optcore.backends.leaves import marks, numbers_at, wide
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.parts import Part
 from optcore.rule import Rule
@@ -57,9 +58,16 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
         extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
         return begin(recipe.replace(**extra) if extra else recipe, backend, [p], [path])
 
-    def own(path: str, p: Any, count: Any, *, decays: bool) -> dict[str, Any]:
-        extra = {} if p is None else plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
-        return numbers(extra, backend, count) | ({} if decays else {"weight_decay": 0.0})
+    def own(path: str, p: Any, count: Any, values: dict[str, Any], *, decays: bool) -> dict[str, Any]:
+        if p is None:
+            return values
+        mark = marks(recipe, path, "in_out")
+        mark = mark._replace(decays=mark.decays and decays)
+        extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
+        return numbers_at(rule, values, mark, backend, count, extra)
+
+    def sums(params: Any, make: Any) -> Any:
+        return jax.tree.map(lambda p: make(backend.cast(jnp.asarray(p), wide(backend.dtype(p)))), params)
 
     def init(params: Any) -> State:
         def column(i: int) -> Any:
@@ -69,14 +77,14 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
 
         leaves = sorted(jax.tree.leaves(params), key=lambda p: jnp.asarray(p).dtype != jnp.float64)
         first = leaves[:1]  # what is shared has the widest precision of a leaf
-        shared = fresh(first[0], "").shared if first and common else (jnp.zeros([]),) * len(common)
+        shared = fresh(first[0], "").shared if first and common else (jnp.zeros([], jnp.float32),) * len(common)
         return State(
             count=jnp.zeros([], jnp.int32),
             micro=jnp.zeros([], jnp.int32),
             shared={names[i]: x for i, x in zip(common, shared, strict=True)},
             leaves={names[i]: column(i) for i in local},
-            gathered=jax.tree.map(jnp.zeros_like, params) if recipe.gathers else None,
-            average=jax.tree.map(jnp.asarray, params) if recipe.average is not None else None,
+            gathered=sums(params, jnp.zeros_like) if recipe.gathers else None,
+            average=sums(params, jnp.asarray) if recipe.average is not None else None,
         )
 
     def update(updates: Any, state: State, params: Any = None, **extra_args: Any) -> tuple[Any, State]:
@@ -111,12 +119,11 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             gathered=tuple(treedef.flatten_up_to(state.gathered)) if recipe.gathers else (),
             average=tuple(treedef.flatten_up_to(state.average)) if recipe.average is not None else (),
         )
-        each = [own(path, p, state.count, decays=decays) for path, p, decays in zip(paths, given, decayed, strict=True)]
+        values = numbers(rule.complete(), backend, state.count, rule.hypers)
+        leafwise = zip(paths, given, decayed, strict=True)
+        each = [own(path, p, state.count, values, decays=decays) for path, p, decays in leafwise]
         moved, after = advance_all(recipe, backend, given, grads, paths, before, each)
-        steps = [
-            None if g is None else backend.cast(-m.step if plan.link else m.step, backend.dtype(g))
-            for m, g in zip(moved, grads, strict=True)
-        ]
+        steps = [None if g is None else _update(plan, m.step, g) for m, g in zip(moved, grads, strict=True)]
         arrays = [rule.unpack(leaf) for leaf in after.leaves]
         new = State(
             count=jnp.where(after.step > state.count, optax.safe_increment(state.count), state.count),
@@ -129,6 +136,13 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
         return treedef.unflatten(steps), new
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _update(plan: Native, step: Any, g: Any) -> Any:
+    """What optax adds to a parameter: zeros where it stays."""
+    if step is None:
+        return jnp.zeros_like(g)
+    return backend.cast(-step if plan.link else step, backend.dtype(g))
 
 
 def _name(path: Any) -> str:

@@ -21,7 +21,6 @@ from optcore.adapters.torch_named import named as scheduler_named
 from optcore.adapters.torch_plateau import ReduceLROnPlateau
 from optcore.adapters.torch_schedule import ScheduleLR, scheduler
 from optcore.recipe import Recipe
-from optcore.schedule import Schedule
 
 __all__ = [
     "ChainedScheduler", "LambdaLR", "Optimizer", "ReduceLROnPlateau", "ScheduleLR", "SequentialLR", "clip_grad_norm_",
@@ -76,8 +75,8 @@ def _from_json(recipe: str, lr: Any = None, weight_decay: Any = None) -> Native:
     """The recipe of a JSON text, with the group's decay; the rate is the group's own and comes with each step."""
     del lr
     found = RECIPES.get(recipe) or RECIPES.setdefault(recipe, Recipe.from_json(recipe))
-    changes = {} if weight_decay is None else {"weight_decay": weight_decay}
-    return Native(found.replace(**changes) if changes else found)
+    same = weight_decay is None or weight_decay == found.values["weight_decay"]
+    return Native(found if same else found.replace(weight_decay=weight_decay))
 
 
 FROM_JSON = Constructor("FromRecipe", "", tuple(inspect.signature(_from_json).parameters.values()), _from_json)
@@ -86,18 +85,16 @@ FROM_JSON = Constructor("FromRecipe", "", tuple(inspect.signature(_from_json).pa
 def from_recipe(recipe: Recipe, params: Iterable[Any]) -> Optimizer:
     """The native optimizer of a recipe.
 
-    ``group["lr"]`` and ``group["weight_decay"]`` are numbers and win; where the recipe's lr is a schedule its
-    current value is written to ``group["lr"]`` before each step. Patterns of the recipe need parameter
-    names: give ``model.named_parameters()``. Raises ValueError where they are missing.
+    ``group["lr"]`` and ``group["weight_decay"]`` are numbers and win, those of groups that are given with their own as
+    well; where the recipe's is a schedule its current value is written there before each step. Patterns of the recipe
+    need parameter names: give ``model.named_parameters()``. Raises ValueError where they are missing.
     """
     text = recipe.to_json(indent=None)
     while RECIPES.setdefault(text, recipe) != recipe:
         text += " "  # another rule of this name: the text stays JSON and is another key
     values = recipe.values
-    lr = float(values["lr"](0)) if isinstance(values["lr"], Schedule) else values["lr"]
-    decay = None if isinstance(values["weight_decay"], Schedule) else values["weight_decay"]
-    optimizer: Optimizer = FromRecipe(params, recipe=text, lr=lr, weight_decay=decay)
-    if recipe.no_decay or recipe.leaves or isinstance(recipe.layout, Mapping):
+    optimizer: Optimizer = FromRecipe(params, recipe=text, lr=values["lr"], weight_decay=values["weight_decay"])
+    if recipe.no_decay or recipe.freeze or recipe.leaves or isinstance(recipe.layout, Mapping):
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ValueError(
                 "optcore.adapters.torch: the recipe chooses parameters by name; give model.named_parameters()"

@@ -9,10 +9,11 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
-from optcore.adapters.torch_options import COUNTERS, computed, laws_of, scalar, shown, texts
-from optcore.adapters.torch_pass import Member, Pass, Ready, names_of, paths_of, stand
+from optcore.adapters.torch_options import COUNTERS, RUN, computed, counter, laws_of, scalar, shown, stopped, texts
+from optcore.adapters.torch_pass import Pass, Ready, member, names_of, paths_of, stand, structure
 from optcore.backends.base import missing
 from optcore.backends.drive import fits, numbers
+from optcore.backends.leaves import wide
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.backends.torch import backend
 from optcore.schedule import Schedule
@@ -24,6 +25,8 @@ except ImportError:
 
 __all__ = ["Optimizer"]
 
+KEPT = ("step", "average", "gathered", "gathers")
+"""What the state of a parameter holds beside the rule's fields."""
 PATTERNS = 3
 """Patterns of missing gradients whose tables are kept."""
 
@@ -77,7 +80,8 @@ class Optimizer(torch.optim.Optimizer):
                     del mine[name]  # torch keeps an unused buffer as None
                 if mine:
                     step = mine.setdefault("step", 1.0)  # a state without a step has made one
-                    mine["step"] = step if torch.is_tensor(step) else torch.tensor(float(step))
+                    exact = torch.is_tensor(step) and step.dtype in (torch.float32, torch.float64)
+                    mine["step"] = step if exact else counter(step, getattr(step, "device", "cpu"))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, ours or torch's own.
@@ -86,6 +90,8 @@ class Optimizer(torch.optim.Optimizer):
         float32 state to a bfloat16 parameter's.
         """
         state_dict = copy.deepcopy(state_dict)
+        for saved, group in zip(state_dict["param_groups"], self.param_groups, strict=False):  # torch counts them
+            self._completed(saved, group, state_dict["state"])
         super().load_state_dict(state_dict)
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]
         params = [p for group in self.param_groups for p in group["params"]]
@@ -93,6 +99,39 @@ class Optimizer(torch.optim.Optimizer):
             for name, x in state_dict["state"].get(index, {}).items():
                 if torch.is_tensor(x) and x.dtype != self.state[p][name].dtype:
                     self.state[p][name] = x.to(p.device)
+
+    def _completed(self, saved: dict[str, Any], group: dict[str, Any], state: Mapping[Any, Any]) -> None:
+        """Put into a saved group what torch does not keep: our options as they are, the count of updates, schedules.
+
+        Raises ValueError, before anything is loaded, for numbers and tensors that this optimizer has no place for.
+        """
+        own = {**self._chosen(group).defaults, **COUNTERS}
+        mine = {i: state[i] for i in saved["params"] if i in state}
+        foreign = "updates" not in saved
+        saved.update({k: v for k, v in group.items() if k not in saved and k in (*own, *RUN, "like")})
+        if foreign:
+            saved["updates"] = max((int(x["step"]) for x in mine.values() if "step" in x), default=0)
+            saved["micro"] = 0
+            saved.update({k: shown(law, saved["updates"]) for k, law in laws_of(saved).items()})
+        plan = self._plan(saved)
+        for word, names in native.SPELLING["torch"].items():
+            known = {n: plan.recipe.values[n] for n in names if n in plan.recipe.values}
+            given = saved.get(word) if len(names) > 1 else [saved.get(word)]
+            if word not in saved or word in own or len(known) < len(names):
+                continue
+            if any(a != b for a, b in zip(known.values(), given or (), strict=False)):
+                raise ValueError(
+                    f"{type(self).__name__}: the state was saved with {word}={saved[word]!r}, and the recipe has "
+                    f"{known}; give the recipe the numbers of the run that it goes on with"
+                )
+        kept = {*names_of(plan), *KEPT}
+        for i, each in mine.items():
+            for name in each.keys() - kept:
+                if each[name] is not None:
+                    raise ValueError(
+                        f"{type(self).__name__}: the state of parameter {i} holds {name!r}, which is none of "
+                        f"{', '.join(sorted(kept))}; load it into the class that saved it"
+                    )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; with a closure, evaluate it first and return its loss."""
@@ -132,7 +171,7 @@ class Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             plan = self._plan(group)
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
-                if p.requires_grad:
+                if p.requires_grad and not plan.recipe.frozen(path):
                     self._state_of(group, plan, p, path)
 
     def _chosen(self, options: Mapping[str, Any]) -> Constructor:
@@ -161,32 +200,47 @@ class Optimizer(torch.optim.Optimizer):
         moving = bool(laws) or any(isinstance(v, Schedule) for v in own.values())
         values = numbers(own, backend, updates, rule.hypers)  # raises where a schedule has left its bounds
         scheduled = {k: shown(law, updates) for k, law in laws.items()}
-        scheduled |= {"lr": float(values["lr"])} if isinstance(own["lr"], Schedule) else {}
-        if "lr" in scheduled and "initial_lr" in group:
-            raise RuntimeError(
-                "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
-            )
+        if "initial_lr" in group:
+            self._check_scheduler(plan, scheduled)
+        if stopped(group):
+            del scheduled["lr"]
         values["lr"] = scheduled.get("lr", scalar(group["lr"]))
         if isinstance(values["lr"], int | float) and not values["lr"] >= 0.0:
             raise ValueError(f"Invalid learning rate: {values['lr']}")
         memo[id(group)] = (None if any(map(torch.is_tensor, key)) else key), (plan, values, scheduled), moving
         return plan, values, scheduled
 
+    @staticmethod
+    def _check_scheduler(plan: Native, scheduled: Mapping[str, Any]) -> None:
+        """Refuse a torch LR scheduler beside a schedule of ours, and beside a rate that it does not reach."""
+        if "lr" in scheduled:
+            raise RuntimeError(
+                "optcore: lr is a schedule of its own and a torch LR scheduler is attached too; keep one"
+            )
+        own = plan.recipe.values
+        for name in plan.recipe.rule.rates:
+            if not isinstance(own[name], Schedule):
+                raise RuntimeError(
+                    f"optcore: a torch LR scheduler moves lr, and {name}={own[name]!r} is a rate of its own that it "
+                    f"does not reach; give {name} a schedule in the recipe, as schedules.constant(value={own[name]!r})"
+                )
+
     def _passes(self) -> list[Pass]:
         """The groups, those of one structure together: their totals are over all of them."""
         passes: dict[Any, Pass] = {}
         for group in self.param_groups:
             plan, values, scheduled = self._numbers(group)
-            one = passes.setdefault(plan.recipe.rule.structure, Pass(plan))
+            one = passes.setdefault(structure(plan.recipe), Pass(plan))
             one.groups.append((group, scheduled))
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
-                if p.grad is None and "gathered" not in self.state.get(p, ()):
+                if plan.recipe.frozen(path):
+                    one.frozen.append(p)
+                    continue
+                if p.grad is None and not self.state.get(p, {}).get("gathers"):
                     continue
                 if p.grad is not None and p.grad.is_sparse and not plan.sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
-                extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
-                now = numbers(extra, backend, group["updates"], plan.recipe.rule.hypers)
-                one.leaves.append(Member(p, path, {**values, **now}, group, plan, extra))
+                one.leaves.append(member(p, path, values, group, plan))
         for one in passes.values():
             one.check_shared()
         return list(passes.values())
@@ -214,7 +268,8 @@ class Optimizer(torch.optim.Optimizer):
             leaves.append(recipe.rule.pack([mine.get(n) for n in names_of(m.plan)]))
         first = one.groups[0][0]
         shared = tuple(first[n] for n in one.shared if n in first)
-        gathered = tuple(self.state[m.p].get("gathered") for m in one.leaves) if recipe.gathers else ()
+        found = [self.state[m.p] for m in one.leaves] if recipe.gathers else []
+        gathered = tuple(mine["gathered"] if mine["gathers"] else None for mine in found)
         average = tuple(self.state[m.p]["average"] for m in one.leaves) if recipe.average is not None else ()
         return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
 
@@ -224,15 +279,16 @@ class Optimizer(torch.optim.Optimizer):
             mine, count, group = self.state[m.p], state.counts[i], m.group
             arrays = zip(names_of(m.plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
             new = {n: x for n, f, x in arrays if not f.shared and x is not None}
-            new["step"] = count if torch.is_tensor(count) else torch.tensor(float(count))
+            new["step"] = count if torch.is_tensor(count) else counter(count)
             if group.get("capturable"):  # a captured graph writes to the addresses it was captured with
                 for name, x in new.items():
                     mine[name].copy_(x)
             else:
                 mine.update(new)
-            if recipe.gathers:
-                mine.pop("gathered", None)
-                mine |= {} if state.gathered[i] is None else {"gathered": state.gathered[i]}
+            if recipe.gathers:  # there at every moment, since a checkpoint is loaded into a state of its structure
+                held = state.gathered[i]
+                mine["gathered"] = torch.zeros_like(mine["gathered"]) if held is None else held
+                mine["gathers"] = counter(0.0 if held is None else 1.0 + float(mine["gathers"]))
             if recipe.average is not None:
                 mine["average"] = state.average[i]
         for group, scheduled in one.groups:
@@ -252,8 +308,7 @@ class Optimizer(torch.optim.Optimizer):
         extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
         recipe = plan.recipe.replace(**extra) if extra else plan.recipe
         fresh = begin(recipe, backend, [p], [path])
-        step = torch.tensor(0.0, device=p.device if group.get("capturable") else "cpu")
-        mine.setdefault("step", step)
+        mine.setdefault("step", counter(0.0, p.device if group.get("capturable") else "cpu"))
         shared = iter(fresh.shared)
         for name, f, x in zip(names, rule.fields, rule.unpack(fresh.leaves[0]), strict=True):
             if f.shared:
@@ -262,6 +317,9 @@ class Optimizer(torch.optim.Optimizer):
                 mine.setdefault(name, x)
         if recipe.average is not None:
             mine.setdefault("average", fresh.average[0])
+        if recipe.gathers:
+            mine.setdefault("gathered", torch.zeros_like(p.detach(), dtype=getattr(torch, wide(backend.dtype(p)))))
+            mine.setdefault("gathers", counter())
 
 
 def _dense(g: Any) -> Any:

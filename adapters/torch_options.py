@@ -14,12 +14,28 @@ try:
 except ImportError:
     raise missing("torch", "torch") from None
 
-__all__ = ["COUNTERS", "computed", "laws_of", "scalar", "shown", "texts"]
+__all__ = ["COUNTERS", "RUN", "computed", "counter", "laws_of", "scalar", "shown", "stopped", "texts"]
 
 RUN = ("foreach", "fused", "capturable", "differentiable")
 """Options that say how to run; they are accepted, kept in the groups and read where they matter."""
 COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
 """What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
+
+
+def counter(value: float = 0.0, device: Any = "cpu") -> Any:
+    """A count as torch keeps one, whatever dtype torch makes tensors of: bfloat16 would stop at 256."""
+    return torch.tensor(float(value), dtype=torch.float32, device=device)
+
+
+def stopped(group: Mapping[str, Any]) -> bool:
+    """Whether a rate of 0 stands where a schedule of ours has written another number, so that someone else means it.
+
+    torch's distributed checkpoints make such a step to have a state, and nothing may move in it.
+    """
+    law, rate = laws_of(group).get("lr"), group["lr"]
+    if law is None or (torch.is_tensor(rate) and rate.numel() != 1) or float(rate) != 0.0:
+        return False
+    return all(float(law(e)) != 0.0 for e in (group["updates"], max(group["updates"] - 1, 0)))
 
 
 def texts(options: Mapping[str, Any]) -> dict[str, Any]:

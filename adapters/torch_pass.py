@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from optcore.adapters.native import Native
 from optcore.backends import fused
 from optcore.backends.base import missing
-from optcore.backends.drive import numbers
 from optcore.backends.fused.graph import Unfusable
-from optcore.backends.optimizer import of_leaf
+from optcore.backends.leaves import Marks, marks, numbers_at
 from optcore.backends.torch import backend
-from optcore.recipe import Recipe
+from optcore.recipe import OPTIONS, Recipe
 
 try:
     import torch
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from optcore.adapters.torch_base import Optimizer
     from optcore.backends.fused.tensors import Standing
 
-__all__ = ["Member", "Pass", "Ready", "names_of", "paths_of", "stand"]
+__all__ = ["Member", "Pass", "Ready", "member", "names_of", "paths_of", "stand", "structure"]
 
 
 @dataclass
@@ -37,7 +36,22 @@ class Member:
     values: dict[str, Any]  #: its numbers
     group: dict[str, Any]
     plan: Native
-    extra: Mapping[str, Any]  #: the numbers that are not its group's
+    extra: tuple[tuple[str, Any], ...]  #: the numbers that the constructor gives to it alone
+    mark: Marks  #: what the recipe says of it
+
+
+def member(p: Any, path: str, values: Mapping[str, Any], group: dict[str, Any], plan: Native) -> Member:
+    """A parameter with its numbers; ``values`` are its group's."""
+    extra = tuple(plan.numbers_of(path, tuple(p.shape), backend.dtype(p)).items())
+    mark = marks(plan.recipe, path, backend.native_layout)  # type: ignore[arg-type]
+    mine = numbers_at(plan.recipe.rule, values, mark, backend, group["updates"], dict(extra))
+    return Member(p, path, mine, group, plan, extra, mark)
+
+
+def structure(recipe: Recipe) -> Any:
+    """What recipes must have in common for their leaves to be moved together."""
+    alike = (name for name in OPTIONS if name not in ("no_decay", "freeze", "layout", "leaves"))
+    return recipe.rule.structure, tuple(getattr(recipe, name) for name in alike)
 
 
 @dataclass
@@ -47,6 +61,7 @@ class Pass:
     plan: Native
     groups: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     leaves: list[Member] = field(default_factory=list)
+    frozen: list[Any] = field(default_factory=list)  #: parameters that stay, whatever gradient they have
 
     @property
     def recipe(self) -> Recipe:
@@ -64,7 +79,7 @@ class Pass:
         own = ("lr", "weight_decay", "decay", "layout")
         first = None
         for m in self.leaves:
-            common = {k: v for k, v in m.values.items() if k not in own}
+            common = {k: v for k, v in m.values.items() if k.rpartition(".")[2] not in own}
             first = common if first is None else first
             if common != first:
                 name = next(k for k in common if common[k] != first[k])
@@ -112,11 +127,9 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
             return None
         members = []
         for m in one.leaves:
-            layout = m.plan.recipe.layout_of(m.path, "out_in")
-            source = (id(m.group), m.plan.recipe.decays(m.path), layout, tuple(m.extra.items()))
-            members.append(Tensors(m.p, optimizer.state[m.p], source))
+            members.append(Tensors(m.p, optimizer.state[m.p], (id(m.group), m.extra, m.mark)))
         try:
-            found.append(Standing(recipe.rule, members, names, recipe.state_dtype == "param"))
+            found.append(Standing(recipe.rule, members, names))
         except Unfusable:
             return None
     ready = Ready(optimizer, passes, found)
@@ -130,11 +143,11 @@ class Ready:
         self.standing = standing
         self.every = list(optimizer.param_groups)
         self.groups = [[group for group, _ in one.groups] for one in passes]
-        self.structures = [one.recipe.rule.structure for one in passes]
+        self.structures = [structure(one.recipe) for one in passes]
         self.names = [names_of(one.plan) for one in passes]
         self.params = [list(group["params"]) for group in optimizer.param_groups]
-        moving = {id(m.p) for one in passes for m in one.leaves}
-        self.resting = [p for params in self.params for p in params if id(p) not in moving]
+        known = {id(p) for one in passes for p in (*(m.p for m in one.leaves), *one.frozen)}
+        self.resting = [p for params in self.params for p in params if id(p) not in known]
         self.states = list(optimizer.state.values())
 
     def belongs(self, optimizer: Optimizer) -> bool:
@@ -162,17 +175,16 @@ class Ready:
         if not self.holds(optimizer):
             return False
         ready = []
-        for groups, structure, names, each in zip(self.groups, self.structures, self.names, self.standing, strict=True):
+        for groups, alike, names, each in zip(self.groups, self.structures, self.names, self.standing, strict=True):
             found = {id(group): optimizer._numbers(group) for group in groups}
             plans = [plan for plan, _, _ in found.values()]
-            if any(plan.recipe.rule.structure != structure or names_of(plan) != names for plan in plans):
+            if any(structure(plan.recipe) != alike or names_of(plan) != names for plan in plans):
                 return False
             values = []
-            for group, decays, layout, extra in each.sources:
-                now = numbers(dict(extra), backend, groups[0]["updates"], each.rule.hypers) if extra else {}
-                mine = {**found[group][1], **now}
-                mine = {k: _host(v) if torch.is_tensor(v) else v for k, v in mine.items()}
-                values.append(of_leaf(mine, layout, decays=decays))
+            for group, extra, mark in each.sources:
+                plan, given, _ = found[group]
+                mine = numbers_at(plan.recipe.rule, given, mark, backend, groups[0]["updates"], dict(extra))
+                values.append({k: _host(v) if torch.is_tensor(v) else v for k, v in mine.items()})
             first = groups[0]
             shared = [(f.name, n) for f, n in zip(each.rule.fields, names, strict=True) if f.shared]
             if any(torch.is_tensor(x) for v in values for x in v.values()):

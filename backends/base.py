@@ -76,12 +76,11 @@ class Backend:
         return self.cast(value, self.dtype(like))
 
     def floating(self, x: Any) -> Any:
-        """A step or array of steps in the library's default floating dtype."""
+        """A step or array of steps in the library's default floating dtype, or in float32 where that is narrower."""
         if self.dtype(x) in COMPUTE:
             return x
-        return self.cast(
-            x, str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2]
-        )
+        default = str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2]
+        return self.cast(x, COMPUTE[default])
 
     def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
         """``then(state)`` where the condition holds, else ``state``."""

@@ -149,17 +149,15 @@ def advance(
     *,
     fuse: bool = False,
     donate: bool = False,
-    param_state: bool = False,
 ) -> tuple[Done, list[Any]]:
     """Move every leaf by one step: where each came to with its state's arrays, and the new shared fields.
 
     With ``fuse`` what can be is run in one pass over memory, which forms no displacement; with ``donate`` that
-    pass writes into the parameters and states given; ``param_state`` says that states of float16 and bfloat16 leaves
-    are kept in the leaf's dtype. What cannot be fused is run by :func:`eager`.
+    pass writes into the parameters and states given. What cannot be fused is run by :func:`eager`.
     """
     ready = None
     if fuse or backend.fuses:
-        ready = fused.prepare(rule, backend, leaves, shared, donate=donate, param_state=param_state)
+        ready = fused.prepare(rule, backend, leaves, shared, donate=donate)
     parts = (fuse or backend.fuses) and fused.usable()
     if ready is None:
         return eager(rule, backend, leaves, shared, parts=parts)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import optree
 
 from optcore import leaf as template
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.drive import Leaf, Moved, advance, check, fits, laid_out, numbers, start
+from optcore.backends.drive import Leaf, Moved, advance, check, fits, numbers, start
+from optcore.backends.leaves import check_state, kept, marks, numbers_at, wide
 from optcore.backends.rounding import SPACING, keys, normal
 from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
@@ -18,7 +18,7 @@ from optcore.rule import Rule
 from optcore.scalars import is_host
 from optcore.schedule import resolve
 
-__all__ = ["Optimizer", "OptimizerState", "advance_all", "begin", "of_leaf"]
+__all__ = ["Optimizer", "OptimizerState", "advance_all", "begin"]
 
 
 class OptimizerState(NamedTuple):
@@ -29,8 +29,8 @@ class OptimizerState(NamedTuple):
     shared: tuple[Any, ...]  #: the rule's shared fields, 0-d
     counts: tuple[Any, ...]  #: updates of each leaf; a leaf without a gradient keeps its count
     leaves: tuple[Any, ...]  #: the rule's state of each leaf
-    gathered: tuple[Any, ...]  #: the mean of the gradients gathered, None for a leaf that had none yet
-    average: tuple[Any, ...]  #: the moving average of the parameters, where the recipe keeps one
+    gathered: tuple[Any, ...]  #: the mean of the gradients gathered, in float32 or wider; None where there was none yet
+    average: tuple[Any, ...]  #: the moving average of the parameters, in float32 or wider, where the recipe keeps one
 
 
 class Optimizer:
@@ -68,11 +68,6 @@ class Optimizer:
         leaves, paths, rebuild = flatten(params)
         who = f"Optimizer({self.recipe.rule.name})"
         given = flatten_like(who, grads, paths)
-        if len(state.leaves) != len(leaves):
-            raise ValueError(
-                f"{who}: the state has {len(state.leaves)} leaves, the parameters {len(leaves)}; "
-                "give the state that init made for these parameters"
-            )
         backend = check(who, leaves, given, paths)
         with backend.without_gradient():
             moved, state = advance_all(
@@ -86,15 +81,16 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     rule = recipe.rule
     for p, path in zip(leaves, paths, strict=True):
         fits(rule, p, path)
-    values, states, shared = rule.complete(), [], ()
+    values, states, shared = numbers(rule.complete(), backend, 0, rule.hypers), [], ()
     for p, path in zip(leaves, paths, strict=True):
-        arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
+        mine = numbers_at(rule, values, marks(recipe, path, backend.native_layout), backend, 0)  # type: ignore[arg-type]
+        arrays = rule.unpack(start(rule, backend, p, mine))
         common = tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
         if not shared or (common and backend.dtype(shared[0]) != "float64"):  # of the widest leaf
             shared = common
-        states.append(_stored(recipe, arrays, p, backend))
+        states.append(_begun(recipe, arrays, p, backend))
     gathered = _nothing_gathered(backend, leaves) if recipe.gathers else ()
-    average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
+    average = tuple(_copied(backend, p) for p in leaves) if recipe.average is not None else ()
     return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
 
 
@@ -105,28 +101,36 @@ def advance_all(
     grads: Sequence[Any],
     paths: Sequence[str],
     state: OptimizerState,
-    overrides: Sequence[Mapping[str, Any]] | None = None,
+    values: Sequence[Mapping[str, Any]] | None = None,
     *,
     fuse: bool = False,
     donate: bool = False,
 ) -> tuple[list[Moved], OptimizerState]:
-    """One step of a list of leaves; ``overrides`` exchanges the numbers of single leaves.
+    """One step of a list of leaves; ``values`` are the numbers of each, by default those of the recipe.
 
-    With ``fuse`` it is one pass over memory where that can be; with ``donate`` parameters and states may be written
-    to. A leaf that does not move, or was moved by such a pass, has the displacement None.
+    A state that does not fit is refused before anything is computed. With ``fuse`` it is one pass over memory where
+    that can be; with ``donate`` parameters and states may be written to. A leaf that does not move, or was moved by
+    such a pass, has the displacement None.
     """
+    still = [recipe.frozen(path) for path in paths] if recipe.freeze else [False] * len(paths)
+
+    def moving(grads: Sequence[Any]) -> list[Any]:
+        return [None if frozen else g for g, frozen in zip(grads, still, strict=True)]
 
     def step(carry: tuple[list[Moved], OptimizerState], grads: Sequence[Any]) -> tuple[list[Moved], OptimizerState]:
         how = {"fuse": fuse, "donate": donate}
-        return _step(recipe, backend, [m.p for m in carry[0]], grads, paths, carry[1], overrides, how)
+        return _step(recipe, backend, [m.p for m in carry[0]], moving(grads), paths, carry[1], values, how)
 
+    check_state(f"Optimizer({recipe.rule.name})", recipe, params, paths, state)
     rest = [Moved(p, None) for p in params]
     if not recipe.gathers:
         return step((rest, state), grads)
     micro = state.micro if is_host(state.micro) else backend.floating(state.micro)
-    gathered = [_gather(backend, *pair, micro) for pair in zip(state.gathered, grads, strict=True)]
+    gathered = [_gather(backend, *pair, micro) for pair in zip(state.gathered, moving(grads), strict=True)]
     waiting = state._replace(micro=state.micro + 1, gathered=tuple(gathered))
-    rest = [Moved(p, None if a is None else backend.xp.zeros_like(p)) for p, a in zip(params, gathered, strict=True)]
+    rest = [
+        Moved(p, None if a is None else backend.xp.zeros_like(p)) for p, a in zip(params, moving(gathered), strict=True)
+    ]
 
     def full(carry: tuple[list[Moved], OptimizerState]) -> tuple[list[Moved], OptimizerState]:
         moved, after = step(carry, gathered)
@@ -141,13 +145,16 @@ def advance_all(
 
 def _nothing_gathered(backend: Backend, leaves: Sequence[Any]) -> tuple[Any, ...]:
     """The start of a cycle: None, or zeros where a traced state must keep its structure."""
-    return tuple(backend.xp.zeros_like(p) if backend.traces else None for p in leaves)
+    if not backend.traces:
+        return (None,) * len(leaves)
+    return tuple(p if p is None else backend.xp.zeros_like(backend.cast(p, wide(backend.dtype(p)))) for p in leaves)
 
 
 def _gather(backend: Backend, old: Any, g: Any, micro: Any) -> Any:
     """The mean with one more gradient; a missing one counts as zero once there is something to add to."""
     if old is None and g is None:
         return None
+    g = g if g is None else backend.cast(g, wide(backend.dtype(g)))
     like = old if g is None else g
     n = micro if is_host(micro) else backend.scalar(micro, like)
     zero = backend.xp.zeros_like(like)
@@ -161,37 +168,39 @@ def _step(
     grads: Sequence[Any],
     paths: Sequence[str],
     state: OptimizerState,
-    overrides: Sequence[Mapping[str, Any]] | None,
+    given: Sequence[Mapping[str, Any]] | None,
     how: Mapping[str, bool],
 ) -> tuple[list[Moved], OptimizerState]:
     rule = recipe.rule
     fine = _all_finite(backend, grads) if recipe.on_nonfinite == "skip" else True
     if fine is False:
         return [Moved(p, None) for p in params], state
-    values = numbers(rule.complete(), backend, state.step, rule.hypers)
-    empty = [rule.axes and 0 in p.shape for p in params]  # no row, no column, no matrix: nothing to move
-    run = [i for i, g in enumerate(grads) if g is not None and not empty[i]]
+    values = {} if given else numbers(rule.complete(), backend, state.step, rule.hypers)
+    every = enumerate(zip(params, grads, strict=True))
+    run = [i for i, (p, g) in every if g is not None and not (rule.axes and 0 in p.shape)]  # no row, nothing to move
     jobs = []
     for i in run:
-        mine = {**values, **overrides[i]} if overrides else values
-        mine = _of_leaf(recipe, mine, paths[i], backend)
-        kept = state.leaves[i]
+        if given:
+            mine = given[i]
+        else:
+            mark = marks(recipe, paths[i], backend.native_layout)  # type: ignore[arg-type]
+            mine = numbers_at(rule, values, mark, backend, state.step)
+        old = state.leaves[i]
         if any(f.noise for f in rule.fields):
-            kept = _with_noise(recipe, backend, kept, params[i], paths[i], state.counts[i] + 1)
-        leaf = Leaf(params[i], grads[i], kept, state.counts[i] + 1, mine)
+            old = _with_noise(recipe, backend, old, params[i], paths[i], state.counts[i] + 1)
+        leaf = Leaf(params[i], grads[i], old, state.counts[i] + 1, mine)
         if recipe.rounding == "stochastic" and backend.dtype(leaf.p) in SPACING:
             leaf.chance = keys(backend, recipe.seed, paths[i], leaf.t)
         jobs.append(leaf)
-    param_state = recipe.state_dtype == "param"
-    done, shared = advance(rule, backend, jobs, state.shared, param_state=param_state, **how)
+    done, shared = advance(rule, backend, jobs, state.shared, **how)
     moved, counts, leaves = [Moved(p, None) for p in params], list(state.counts), list(state.leaves)
     for i, (at, arrays) in zip(run, done, strict=True):
         moved[i], counts[i] = at, counts[i] + 1
-        leaves[i] = _stored(recipe, arrays, params[i], backend)
+        leaves[i] = _stored(rule, arrays, state.leaves[i], backend)
     average = state.average
     if recipe.average is not None:
         average = tuple(
-            backend.cond(state.step == 0, partial(_copied, backend, m.p), template.average(old, m.p, recipe.average))
+            old if m.p is None else _averaged(backend, state.step, old, m.p, recipe.average)
             for old, m in zip(average, moved, strict=True)
         )
     after = state._replace(
@@ -218,8 +227,16 @@ def _with_noise(recipe: Recipe, backend: Backend, state: Any, p: Any, path: str,
     return recipe.rule.pack(arrays)
 
 
-def _copied(backend: Backend, x: Any, _: Any) -> Any:
-    return backend.copy(x)
+def _copied(backend: Backend, p: Any) -> Any:
+    """A copy of a parameter in float32 or wider."""
+    new = backend.cast(p, wide(backend.dtype(p)))
+    return backend.copy(p) if new is p else new
+
+
+def _averaged(backend: Backend, step: Any, old: Any, p: Any, decay: float) -> Any:
+    """The moving average with one more parameter; at the first step a copy of it."""
+    old, new = (backend.cast(x, wide(backend.dtype(p))) for x in (old, p))
+    return backend.cond(step == 0, lambda _: _copied(backend, p), template.average(old, new, decay))
 
 
 def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
@@ -230,19 +247,19 @@ def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
     return fine if backend.traces else bool(fine)
 
 
-def _of_leaf(recipe: Recipe, values: Mapping[str, Any], path: str, backend: Backend) -> dict[str, Any]:
-    values = {**values, **recipe.own(path)} if recipe.leaves else values
-    return of_leaf(values, recipe.layout_of(path, backend.native_layout), decays=recipe.decays(path))  # type: ignore[arg-type]
-
-
-def of_leaf(values: Mapping[str, Any], layout: str, *, decays: bool) -> dict[str, Any]:
-    """The numbers of one leaf: without decay where the recipe says so, in its layout."""
-    return laid_out(values if decays else {**values, "weight_decay": 0.0}, layout)
-
-
-def _stored(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:
-    """A leaf's state as it is kept: without shared fields and noise, in the dtype the recipe asks for."""
-    local = [None if f.shared or f.noise else x for f, x in zip(recipe.rule.fields, arrays, strict=True)]
-    if recipe.state_dtype == "param" and not backend.dtype(p).startswith("complex"):
-        local = [x if x is None else backend.cast(x, backend.dtype(p)) for x in local]
+def _begun(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:
+    """A leaf's first state as it is kept: without shared fields and noise, each array in the dtype it is kept in."""
+    dtype, local = backend.dtype(p), []
+    for f, x in zip(recipe.rule.fields, arrays, strict=True):
+        target = None if x is None else kept(f, tuple(x.shape), dtype, recipe.state_dtype)
+        local.append(None if f.shared or f.noise else x if target is None else backend.cast(x, target))
     return recipe.rule.pack(local)
+
+
+def _stored(rule: Rule, arrays: Sequence[Any], old: Any, backend: Backend) -> Any:
+    """A leaf's new state as it is kept: without shared fields and noise, each array in the dtype it had."""
+    local = [
+        None if f.shared or f.noise else x if x is None or y is None else backend.cast(x, backend.dtype(y))
+        for f, x, y in zip(rule.fields, arrays, rule.unpack(old), strict=True)
+    ]
+    return rule.pack(local)

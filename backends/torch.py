@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from optcore.backends.base import Backend, missing
@@ -14,8 +15,19 @@ try:
 except ImportError:
     raise missing("torch", "torch") from None
 
-import array_api_compat.torch as xp
+import array_api_compat.torch as standard
 
+
+def _where(condition: Any, x: Any, y: Any, /) -> Any:
+    """``torch.where``, which makes two numbers a tensor of the default dtype: here one that loses nothing."""
+    if not torch.is_tensor(x) and not torch.is_tensor(y):
+        exact = torch.float32 if condition.device.type == "mps" else torch.float64
+        x = torch.full((), x, dtype=exact, device=condition.device)
+    return standard.where(condition, x, y)
+
+
+xp = SimpleNamespace(**{**{name: getattr(standard, name) for name in dir(standard)}, "where": _where})
+"""PyTorch as an Array API namespace."""
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
 

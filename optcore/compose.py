@@ -20,63 +20,85 @@ from optcore.typing import Namespace
 __all__ = ["Chain", "Combinator", "Combined", "Inner", "Wrapped", "chain", "combinator"]
 
 
+APART = ("lr", "weight_decay", "decay")
+"""What each of several rules has for itself where a combinator runs whole steps of them."""
+
+
 class Composite(Rule):
     """What a chain and a combined rule share: parts whose hyper-parameters show under one roof.
 
     A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``. Learning
-    rate, decay and its place belong to the whole: a chain hears the link that owns the rate, else its last link
-    that states them, a combinator its first rule.
+    rate, decay and its place belong to the whole: a chain hears the link that owns the rate, else the link that was
+    given them, else its last link that states them; a combinator hears its first rule. Where a combinator runs whole
+    steps of several rules the others have their own, as ``part.lr``: what was given to one of them is its own, and
+    what was given to the whole is for those that were given none.
     """
 
     parts: tuple[Rule, ...]
     bound: Mapping[str, Any]
+    apart: bool = False  #: whether the rules after the first have learning rates and decays of their own
 
-    def _expose(self, own: Mapping[str, Hyper] = EMPTY) -> None:
+    def _expose(self, own: Mapping[str, Hyper] = EMPTY, stated: Mapping[str, Any] = EMPTY) -> None:
+        """Collect the hyper-parameters of the parts; ``own`` and ``stated`` are those that a combinator declares."""
         names = _labels(self.parts)
         count = Counter(h for part in self.parts for h in part.hypers if h not in TEMPLATE)
         count.update(own.keys())
         self.routes: dict[str, tuple[int, str]] = {}
         hypers: dict[str, Hyper] = dict(TEMPLATE)
-        self.template = {}
         for i, part in enumerate(self.parts):
             for name, hyper in part.hypers.items():
-                if name not in TEMPLATE:
+                mine = self.apart and i > 0 and name in APART
+                if mine or name not in TEMPLATE:
                     exposed = name if count[name] == 1 else f"{names[i]}.{name}"
                     self.routes[exposed] = i, name
-                    hypers[exposed] = hyper
-        ordered = self.parts if isinstance(self, Chain) else self.parts[::-1]
-        for part in ordered:
-            stated = self._stated(part)
-            for name in TEMPLATE:
-                if name in stated:
-                    hypers[name] = replace(part.hypers[name], default=stated[name])
-                    self.template[name] = stated[name]
-        for part in self.parts:  # a link that owns the rate is the one that has a rate
-            if "lr" in part.owns and isinstance(self, Chain):
-                self.template["lr"] = part.values()["lr"]
-                hypers["lr"] = replace(part.hypers["lr"], default=self.template["lr"])
-        for part in ordered:  # who states a decay says where it enters, unless a place was bound
-            stated = self._stated(part)
-            if "weight_decay" in stated and not any("decay" in _bound(each) for each in self.parts):
-                self.template["decay"] = part.values()["decay"]
-                hypers["decay"] = replace(part.hypers["decay"], default=self.template["decay"])
-        self.hypers = MappingProxyType({**hypers, **own})
+                    hypers[exposed] = replace(hyper, default=part.values()[name]) if mine else hyper
+        heard = self._heard()
+        hypers |= {name: part.hypers[name] for name, part in heard.items()} | dict(own)
+        self.template = {name: part.values()[name] for name, part in heard.items() if name not in own}
+        self.template |= {**stated, **self._within()}
+        for name, value in self.template.items():
+            hypers[name] = replace(hypers[name], default=value)
+        self.hypers = MappingProxyType(hypers)
         self.owns = frozenset().union(*(part.owns for part in self.parts))
         self.repairs = any(part.repairs for part in self.parts)
         self._inward = tuple(
-            tuple((exposed, name) for exposed, (j, name) in self.routes.items() if j == i)
+            tuple((exposed, name) for exposed, (j, name) in self.routes.items() if j == i and self._keeps(i, name))
             for i in range(len(self.parts))
         )
 
-    @staticmethod
-    def _stated(part: Rule) -> dict[str, Any]:
-        """What a part says of learning rate and decay, by its declaration or its binding."""
-        return {k: v for k, v in part.values().items() if k in part.template or k in _bound(part)}
+    def _heard(self) -> dict[str, Rule]:
+        """The part that speaks for the whole, for each of learning rate, decay and its place; a binding comes first."""
+        ordered = self.parts if isinstance(self, Chain) else self.parts[:1] if self.apart else self.parts[::-1]
+        heard = {name: part for part in ordered for name in TEMPLATE if name in part.template}
+        for part in ordered:  # who states a decay says where it enters
+            if "weight_decay" in part.template or "weight_decay" in part.said:
+                heard["decay"] = part
+        if isinstance(self, Chain):  # a link that owns the rate is the one that has a rate
+            heard.update(("lr", part) for part in self.parts if "lr" in part.owns)
+        return heard | {name: part for part in ordered for name in part.said}
+
+    def _within(self) -> Mapping[str, Any]:
+        """What was bound within for the whole, which no declaration overrules."""
+        return self.parts[0].said
+
+    def _keeps(self, i: int, name: str) -> bool:
+        """Whether part i has its own number under a name, where the whole has one of that name too."""
+        return name not in TEMPLATE or name in self.parts[i].said or name not in self.bound
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        return {**self._within(), **super().said}
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        own = {(i, name) for i, part in enumerate(self.parts) for name in part.rates}
+        kept = {(i, "lr") for i in range(len(self.parts)) if self._keeps(i, "lr")}
+        return tuple(exposed for exposed, route in self.routes.items() if route in own | kept)
 
     def inner(self, i: int, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values of part i, under its own names."""
-        given = {name: values[exposed] for exposed, name in self._inward[i]}
-        return {**given, **{name: values[name] for name in TEMPLATE}}
+        whole = {name: values[name] for name in TEMPLATE}
+        return whole | {name: values[exposed] for exposed, name in self._inward[i]}
 
     def _rebound(self, hyper: Mapping[str, Any]) -> tuple[list[Rule], dict[str, Any]]:
         checked = check_all(self.name, self.hypers, hyper)
@@ -97,20 +119,18 @@ class Composite(Rule):
     def values(self) -> dict[str, Any]:
         found = {name: hyper.default for name, hyper in self.hypers.items()}
         inner = [part.values() for part in self.parts]
-        found |= {exposed: inner[i][name] for exposed, (i, name) in self.routes.items()}
-        return found | dict(self.bound)
+        found |= self.bound
+        kept = {e: (i, name) for e, (i, name) in self.routes.items() if self._keeps(i, name)}
+        found |= {e: found[name] for e, (_, name) in self.routes.items() if e not in kept}
+        return found | {e: inner[i][name] for e, (i, name) in kept.items()}
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        return (self.name, *(part.structure for part in self.parts))
+        return (self.name, self.lead, self._inward, *(part.structure for part in self.parts))
 
     @property
     def key(self) -> tuple[Any, ...]:
         return (self.name, self.parts, tuple(sorted(self.bound.items())))
-
-
-def _bound(part: Rule) -> Mapping[str, Any]:
-    return getattr(part, "bound", EMPTY)
 
 
 def _labels(parts: Sequence[Rule]) -> list[str]:
@@ -130,9 +150,13 @@ def _renamed(labels: Sequence[str], parts: Sequence[Rule], own: Sequence[Field] 
 
 
 class Chain(Composite):
-    """Links applied in order at one leaf, each to the direction of the one before; all see the same p."""
+    """Links applied in order at one leaf, each to the direction of the one before; all see the same p.
 
-    def __init__(self, parts: Sequence[Rule], bound: Mapping[str, Any] = EMPTY) -> None:
+    ``lead`` is the number of links behind which a coupled decay joins the gradient; None counts the clipping laws that
+    the chain begins with.
+    """
+
+    def __init__(self, parts: Sequence[Rule], bound: Mapping[str, Any] = EMPTY, lead: int | None = None) -> None:
         self.parts = tuple(parts)
         self.bound = MappingProxyType(dict(bound))
         self.name = "chain"
@@ -141,14 +165,34 @@ class Chain(Composite):
             raise ValueError(f"chain: {' and '.join(owners)} both own the learning rate; keep one of them")
         if any("p" in part.owns for part in self.parts[:-1]):
             raise ValueError(f"chain: {owners[0]} returns the new parameter, so it must be the last link")
+        self._refuse_unheard()
         self.doc = "Each link's direction is the next link's gradient: " + ", ".join(p.name for p in self.parts)
         self.kind = "leafwise" if any(p.kind == "leafwise" for p in self.parts) else "elementwise"
         self.axes = any(part.axes for part in self.parts)
         self.ndim = next((part.ndim for part in self.parts if part.ndim), None)
         self.fields = _renamed(_labels(self.parts), self.parts)
-        clips = [getattr(part, "family", None) == "clipping" for part in self.parts]
-        self.lead = 0 if all(clips) else clips.index(False)
+        clips = [getattr(part, "clips", False) for part in self.parts]
+        natural = 0 if all(clips) else clips.index(False)
+        self.lead = natural if lead is None else lead
+        self.led = None if self.lead == natural else self.lead  #: the lead, where it is not the chain's own
         self._expose()
+
+    def _refuse_unheard(self) -> None:
+        """Refuse what would do nothing: a chain has one learning rate, one decay and one place for it."""
+        owner = next((part for part in self.parts if "lr" in part.owns), None)
+        for name in TEMPLATE:
+            saying = [part for part in self.parts if name in part.said]
+            if len({part.said[name] for part in saying}) > 1:
+                each = " and ".join(f"{part.name} {name}={part.said[name]!r}" for part in saying)
+                raise ValueError(f"chain: a chain has one {name}, and {each} were given; give one of them to the chain")
+            if name == "lr" and owner and saying and owner not in saying:
+                raise ValueError(
+                    f"chain: lr={saying[0].said['lr']!r} of {saying[0].name} has no effect, since {owner.name} owns "
+                    "the learning rate; give it to the chain"
+                )
+
+    def _within(self) -> Mapping[str, Any]:
+        return {name: value for part in self.parts for name, value in part.said.items()}
 
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
         new = []
@@ -173,10 +217,14 @@ class Chain(Composite):
         return tuple(packed)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Chain, (self.parts, dict(self.bound))
+        return Chain, (self.parts, dict(self.bound), self.led)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (*super().key, self.led)
 
     def bind(self, **hyper: Any) -> Chain:
-        return Chain(*self._rebound(hyper))
+        return Chain(*self._rebound(hyper), self.led)
 
     def __repr__(self) -> str:
         own = "".join(f", {k}={v!r}" for k, v in self.bound.items())
@@ -221,13 +269,14 @@ class Combined(Composite):
         inner = None if combinator.initial else next((part.ndim for part in self.parts if part.ndim), None)
         self.ndim = combinator.ndim or inner
         self.fields = _renamed(_labels(self.parts), self.parts, combinator.fields)
-        self._expose(combinator.hypers)
-        for name, value in combinator.template.items():
-            self.hypers = MappingProxyType({**self.hypers, name: replace(self.hypers[name], default=value)})
-            self.template = {**self.template, name: value}
-        for name in TEMPLATE.keys() & _bound(self.parts[0]).keys():  # what was bound within is not overruled
-            value = self.parts[0].values()[name]
-            self.hypers = MappingProxyType({**self.hypers, name: replace(self.hypers[name], default=value)})
+        self.apart = combinator.steps and len(self.parts) > 1
+        for part in self.parts[1:]:
+            for name in part.said if not self.apart else {"maximize"} & part.said.keys():
+                raise ValueError(
+                    f"{self.name}: {name}={part.said[name]!r} of {part.name} has no effect, since {self.name} has one "
+                    f"{name} for all it takes; give it to {self.name}"
+                )
+        self._expose(combinator.hypers, combinator.template)
         taken = combinator.owns & self.owns
         if taken and not combinator.steps:
             owner = next(part.name for part in self.parts if taken & part.owns)
@@ -236,6 +285,15 @@ class Combined(Composite):
             )
         self.owns = combinator.owns if combinator.steps else self.parts[0].owns | combinator.owns
         self.title = "".join(p.capitalize() for p in [*self.name.split("_"), *(q.name for q in self.parts)])
+
+    @property
+    def misplaced(self) -> tuple[str, Any] | None:
+        if not self.combinator.steps:
+            return super().misplaced
+        found = [part.misplaced for part in self.parts]
+        if "decay" in self.bound and all("decay" in part.owns for part in self.parts):
+            return self.parts[0].name, self.bound["decay"]
+        return next((each for each in found if each), None)
 
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
         inner = [Inner(part, self.inner(i, values)) for i, part in enumerate(self.parts)]
@@ -324,7 +382,7 @@ class Combinator:
         self.hypers = keywords_of(law, init)
         own = self.law.names
         self.owns = frozenset(k for k, n in (("lr", "lr"), ("decay", "weight_decay")) if n in own or steps)
-        self.template = {**template, **({"lr": self.hypers["lr"].default} if "lr" in own else {})}
+        self.template = {**{n: self.hypers[n].default for n in ("lr", "weight_decay") if n in own}, **template}
         if State._fields[len(self.fields) :] != self.takes:  # type: ignore[attr-defined]
             raise TypeError(f"{self.name}: the state must end in one field for each inner rule: {self.takes}")
 

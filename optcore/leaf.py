@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optcore.rule import Law, Rule
+from optcore.rule import TEMPLATE, Law, Rule
 from optcore.scalars import is_host
 from optcore.typing import Scalar
 
-__all__ = ["average", "mean", "update"]
+__all__ = ["average", "mean", "overlaid", "update"]
+
+
+def overlaid(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a leaf that has some of its own: a rate or decay is then that of whichever rule moves it.
+
+    ``lr_factor`` in ``own`` is a share of the learning rate, by which the decay falls as well.
+    """
+    found = {**values, **own}
+    share = found.pop("lr_factor", None)
+    for name in found:
+        part, _, last = name.rpartition(".")
+        if part and last in TEMPLATE and last in own:
+            found[name] = own[last]
+        if share is not None and last == "lr":
+            found[name] = share * found[name]
+    return found
 
 
 def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mapping[str, Any]) -> Law:

@@ -12,13 +12,20 @@ from typing import Any, Literal
 
 from optcore import registry
 from optcore.compose import Chain, Combined, chain
-from optcore.hyper import check_all, unknown
-from optcore.rule import EMPTY, Primitive, Rule
+from optcore.hyper import check_all, keywords_of, unknown
+from optcore.rule import EMPTY, TEMPLATE, Primitive, Rule
+from optcore.scalars import is_host
 from optcore.schedule import Schedule
-from optcore.typing import Layout
+from optcore.typing import Layout, NonNegative
 
 __all__ = ["Recipe"]
 
+
+def _of_leaf(*, lr_factor: NonNegative = 1.0) -> None:
+    """What a leaf may have beside the hyper-parameters of the rule."""
+
+
+OF_LEAF = keywords_of(_of_leaf)
 FORMAT = 1
 """The version of the JSON form; a reader refuses what it does not know."""
 
@@ -35,23 +42,29 @@ class Recipe:
         Clipping laws or their names, applied to the gradient in this order before the rule and a coupled decay.
     no_decay
         A regular expression or several; a leaf whose path matches one of them is not decayed.
+    freeze
+        A regular expression or several; a leaf whose path matches one of them is left as it is. Its gradient counts in
+        no norm and its state stays where it is, as with a gradient of None.
     layout
         Which axis of a matrix is the output, for rules that tell axes apart; None takes the
         framework's own. Regular expressions may be given their own: ``{"embed": "in_out"}``.
     leaves
         Numbers and switches of single leaves: ``{"bias$": {"weight_decay": 0.0}}`` by regular expressions on the
-        leaf's path; of several that match, the last one wins.
+        leaf's path; of several that match, the last one wins. ``lr_factor`` is a share of the learning rate, number or
+        schedule, as a parameter group of so much less has it: the decay falls with it. Where the whole has a schedule a
+        number other than 0 is refused, and ``schedules.constant(value=...)`` says that it stands for all steps.
     accumulate
         The number of micro-steps whose mean gradient makes one update; a schedule of it, by the update and rounded to
         the nearest whole number, lets the batch grow.
     average
-        The decay of a moving average of the parameters, kept beside them; None keeps none.
+        The decay of a moving average of the parameters, kept beside them in float32 or wider; None keeps none.
     on_nonfinite
         ``"propagate"`` as the law has it, or ``"skip"`` to leave everything unchanged by a step
         with a NaN or infinite gradient anywhere.
     state_dtype
-        ``"compute"`` keeps the state of float16 and bfloat16 leaves in float32; ``"param"`` in the
-        leaf's dtype.
+        ``"compute"`` keeps the state of float16 and bfloat16 leaves in float32; ``"param"`` in the leaf's dtype, but
+        for what would be lost there: numbers without axes, and in float16 all that has another unit than [g] or [p],
+        as the squares of gradients below 2^-12. It is the dtype in which a state is made; a loaded one keeps its own.
     rounding
         How the new parameter of a float16 or bfloat16 leaf is rounded: to ``"nearest"``, where steps below half its
         spacing are lost, or ``"stochastic"``, up or down by chance so that it moves by the step on average.
@@ -69,6 +82,7 @@ class Recipe:
 
     rule: Rule
     no_decay: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
     layout: Layout | Mapping[str, Layout] | None = None
     leaves: Mapping[str, Mapping[str, Any]] | None = None
     accumulate: int | Schedule = 1
@@ -84,6 +98,7 @@ class Recipe:
         *,
         clip: Rule | str | Sequence[Rule | str] | None = (),
         no_decay: str | tuple[str, ...] | list[str] = (),
+        freeze: str | tuple[str, ...] | list[str] = (),
         layout: Layout | Mapping[str, Layout] | None = None,
         leaves: Mapping[str, Mapping[str, Any]] | None = None,
         accumulate: int | Schedule = 1,
@@ -99,23 +114,18 @@ class Recipe:
         if not isinstance(rule, Rule):
             raise TypeError(f"Recipe: rule={rule!r} is of type {type(rule).__name__}; give a rule or its name")
         clips = _clips(clip)
-        rule = chain(*clips, rule.bind(**hyper)) if clips else rule.bind(**hyper)
+        rule = rule.bind(**hyper)
+        if clips:
+            rest, bound = (rule.parts, rule.bound) if isinstance(rule, Chain) else ((rule,), EMPTY)
+            rule = Chain([*clips, *rest], bound, len(clips) + rule.lead)  # whatever family they are of
         rule.complete()
-        place = getattr(rule, "bound", EMPTY).get("decay")
-        if "decay" in rule.owns and place is not None:
-            raise ValueError(
-                f"Recipe: decay={place!r} has no effect, since {rule.name} puts its decay where its own law has it; "
-                "leave decay out"
-            )
 
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
         put("rule", rule)
-        put(
-            "no_decay",
-            tuple(_regex("no_decay", pattern) for pattern in ((no_decay,) if isinstance(no_decay, str) else no_decay)),
-        )
+        for name, patterns in (("no_decay", no_decay), ("freeze", freeze)):
+            put(name, tuple(_regex(name, each) for each in ((patterns,) if isinstance(patterns, str) else patterns)))
         put("layout", _layout(layout))
         put("leaves", _leaves(rule, leaves) if leaves else None)
         put("accumulate", _count(accumulate))
@@ -154,12 +164,16 @@ class Recipe:
         options |= {name: changes.pop(name) for name in tuple(changes) if name in OPTIONS}
         rule = changes.pop("rule", self.rule)
         if "clip" in changes and isinstance(rule, Chain):
-            rule = chain(*rule.parts[rule.lead :]).bind(**rule.bound)
+            rule = chain(*rule.parts[rule.lead :]).bind(**rule.bound)  # of one link the link itself
         return Recipe(rule, **options, **changes)
 
     def decays(self, path: str) -> bool:
         """Whether the leaf at this path is decayed."""
         return not any(re.search(pattern, path) for pattern in self.no_decay)
+
+    def frozen(self, path: str) -> bool:
+        """Whether the leaf at this path is left as it is."""
+        return any(re.search(pattern, path) for pattern in self.freeze)
 
     def layout_of(self, path: str, native: Layout) -> Layout:
         """The layout of the leaf at this path, where the framework's own is ``native``."""
@@ -204,6 +218,8 @@ class Recipe:
         own = rules or {}
         if isinstance(data.get("accumulate"), dict):
             data["accumulate"] = _number(data["accumulate"], own)
+        if isinstance(data.get("leaves"), dict):
+            data["leaves"] = {pattern: _numbers(numbers, own) for pattern, numbers in data["leaves"].items()}
         return cls(_rule(data.pop("rule"), own), **data)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -226,7 +242,10 @@ class Recipe:
         return f"Recipe({self.rule!r}{options})"
 
 
-OPTIONS = ("no_decay", "layout", "leaves", "accumulate", "average", "on_nonfinite", "state_dtype", "rounding", "seed")
+OPTIONS = (
+    "no_decay", "freeze", "layout", "leaves",
+    "accumulate", "average", "on_nonfinite", "state_dtype", "rounding", "seed",
+)  # fmt: skip
 
 
 def _rebuilt(rule: Rule, options: Mapping[str, Any]) -> Recipe:
@@ -242,7 +261,8 @@ def _clips(clip: Any) -> list[Rule]:
     for each in found:
         if not isinstance(each, Rule):
             raise TypeError(f"Recipe: clip holds {each!r} of type {type(each).__name__}; give clipping laws or names")
-    return found
+    flat = [each.parts if isinstance(each, Chain) and not each.bound else (each,) for each in found]
+    return [part for parts in flat for part in parts]
 
 
 def _regex(name: str, pattern: str) -> str:
@@ -279,16 +299,30 @@ def _layout(layout: Any) -> Any:
 
 
 def _leaves(rule: Rule, leaves: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Patterns with checked numbers; a schedule belongs to the whole recipe, a leaf's share of it to a ``scale``."""
-    found = {}
+    """Patterns with checked numbers, each of which says what it does to the whole's."""
+    found, known = {}, {**rule.hypers, **OF_LEAF}
+    values = rule.values()
     for pattern, hyper in leaves.items():
-        checked = check_all(f"Recipe: leaves[{pattern!r}]", rule.hypers, hyper)
+        who = f"Recipe: leaves[{pattern!r}]"
+        checked = check_all(who, known, hyper)
         for name, value in checked.items():
-            if isinstance(value, Schedule):
-                raise TypeError(
-                    f"Recipe: leaves[{pattern!r}] gives {name} a schedule; give a number, or the factor of a scale "
-                    "behind the rule, as in chain(adam, scale)"
+            part, _, last = name.rpartition(".")
+            if part and last in TEMPLATE:
+                raise ValueError(f"{who} gives {name}; give {last}, which is that of whichever rule moves the leaf")
+            if name in ("lr", "lr_factor") and is_host(value) and value == 0:
+                raise ValueError(
+                    f"{who} gives {name}={value!r}, with which a gradient still counts in norms and moves the state; "
+                    f"give freeze={pattern!r}"
                 )
+            whole = [values[n] for n in values if n == name or (last in TEMPLATE and n.rpartition(".")[2] == name)]
+            if any(isinstance(each, Schedule) for each in whole) and is_host(value) and value != 0:
+                share = ", or lr_factor for a share of the schedule" if name == "lr" else ""
+                raise ValueError(
+                    f"{who} gives {name}={value!r}, and {name} is a schedule elsewhere; give "
+                    f"schedules.constant(value={value!r}) for a number that stands for all steps{share}"
+                )
+        if {"lr", "lr_factor"} <= checked.keys():
+            raise ValueError(f"{who} gives both lr and lr_factor; give one of them")
         found[_regex("leaves", pattern)] = MappingProxyType(checked)
     return MappingProxyType(found)
 
@@ -302,7 +336,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Primitive):
         return {"name": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
     if isinstance(value, Chain):
-        return {"chain": [_plain(p) for p in value.parts], **{k: _plain(v) for k, v in value.bound.items()}}
+        lead = {} if value.led is None else {"lead": value.led}
+        return {"chain": [_plain(p) for p in value.parts], **lead, **{k: _plain(v) for k, v in value.bound.items()}}
     if isinstance(value, Combined):
         of = [_plain(part) for part in value.parts]
         return {"name": value.name, "of": of, **{k: _plain(v) for k, v in value.bound.items()}}
@@ -324,8 +359,11 @@ def _rule(data: Any, own: Mapping[str, Any]) -> Rule:
         raise ValueError(f'Recipe: {data!r} is no rule; give {{"name": ...}} or {{"chain": [...]}}')
     data = dict(data)
     if "chain" in data:
-        links = [_rule(link, own) for link in data.pop("chain")]
-        return chain(*links).bind(**_numbers(data, own))
+        links, lead = [_rule(link, own) for link in data.pop("chain")], data.pop("lead", None)
+        if lead is not None and (isinstance(lead, bool) or not isinstance(lead, int) or not 0 <= lead <= len(links)):
+            raise ValueError(f"Recipe: lead={lead!r} of a chain of {len(links)} links; give how many of them clip")
+        made = chain(*links) if lead is None else Chain(links, lead=lead)
+        return made.bind(**_numbers(data, own))
     name, of = data.pop("name"), data.pop("of", None)
     found = own[name] if name in own else registry.find(name)
     if of is not None:

@@ -41,7 +41,9 @@ RESERVED = {
     "rule",
     "clip",
     "no_decay",
+    "freeze",
     "leaves",
+    "lr_factor",
     "accumulate",
     "average",
     "on_nonfinite",
@@ -49,7 +51,7 @@ RESERVED = {
     "rounding",
     "seed",
 }
-"""The options of a recipe, which takes hyper-parameters beside them."""
+"""The options of a recipe, which takes hyper-parameters beside them, and a leaf's share of the learning rate."""
 
 
 class Rule(ABC):
@@ -71,6 +73,7 @@ class Rule(ABC):
     fields: tuple[Field, ...]
     hypers: Mapping[str, Hyper]
     template: Mapping[str, Any]
+    bound: Mapping[str, Any]
 
     # What differs between a law, a chain and a combinator.
 
@@ -80,6 +83,21 @@ class Rule(ABC):
 
     lead: int = 0
     """How many clipping laws a chain begins with; behind them a coupled decay joins the gradient."""
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """The learning rate, decay, place and direction that were bound, here or within, and act."""
+        return {name: value for name, value in self.bound.items() if name in TEMPLATE}
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """The names of learning rates that some of its rules have for themselves, beside the whole's ``lr``."""
+        return ()
+
+    @property
+    def misplaced(self) -> tuple[str, Any] | None:
+        """A rule that puts its decay where its own law has it, and the place that was bound in vain; None else."""
+        return (self.name, self.said["decay"]) if "decay" in self.owns and "decay" in self.said else None
 
     @abstractmethod
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
@@ -135,6 +153,11 @@ class Rule(ABC):
         for name, value in values.items():
             if value is REQUIRED:
                 raise TypeError(f"{self.name}: {name} has no default; give {self.hypers[name].range}")
+        if found := self.misplaced:
+            raise ValueError(
+                f"{self.name}: decay={found[1]!r} has no effect, since {found[0]} puts its decay where its own law has "
+                "it; leave decay out"
+            )
         return values
 
     def __eq__(self, other: object) -> bool:
@@ -171,6 +194,7 @@ class Primitive(Rule):
     axes: bool
     ndim: int | None
     repairs: bool
+    clips: bool
     law: Part
     initial: Part | None
     refresh: Refresh | None
@@ -262,13 +286,14 @@ def rule(
     axes: bool = False,
     ndim: int | None = None,
     repairs: bool = False,
+    clips: bool = False,
     init: Callable[..., Any] | None = None,
     refresh: Refresh | tuple[Callable[..., Any], str] | None = None,
     lr: float | None = None,
     decay: DecayPlace | None = None,
     like: Conventions = EMPTY,
     title: str | None = None,
-    family: str = "own",
+    family: str | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Turn a law ``(xp, p, g, s, t, *, hyper...) -> (d, s)`` into a rule.
 
@@ -288,6 +313,9 @@ def rule(
         The number of axes a leaf must have, where the law takes only such; other leaves are refused.
     repairs
         Whether the source's law goes on from a NaN in the gradient; all others let it reach the parameter.
+    clips
+        Whether the law conditions a gradient on its way to a rule, as clipping does: what comes out is a gradient
+        still. A coupled decay joins behind such laws at the head of a chain, and optax has a link of them.
     init
         ``init(xp, p, *, hyper...) -> State``; by default every field starts at zero.
     refresh
@@ -299,7 +327,7 @@ def rule(
     title
         The class name in PyTorch and Keras, where it is not the name in CamelCase.
     family
-        What kind of law it is, for the catalogue.
+        What kind of law it is, for the catalogue alone: it changes no number.
 
     """
     if isinstance(refresh, tuple):
@@ -328,7 +356,7 @@ def rule(
         return Primitive(
             name=name,
             title=title or _title(name),
-            family=family,
+            family=family or ("clipping" if clips else "own"),
             doc=inspect.getdoc(law) or "",
             State=State,
             owns=frozenset(part for part, mine in owned.items() if mine),
@@ -336,6 +364,7 @@ def rule(
             axes=axes,
             ndim=ndim,
             repairs=repairs,
+            clips=clips,
             law=Part(law),
             initial=Part(init) if init else None,
             refresh=refresh,

@@ -46,7 +46,7 @@ def common(law: Any, state: Any) -> list[Any]:
 
 def by_lists(law: Any, leaves: Any, shared: Any, *, donate: bool = False) -> tuple[list[Any], list[Any]]:
     """For each leaf its new parameter and its state's arrays, and the shared fields."""
-    found = elsewhere.beside(None, law, leaves, shared, donate, False)
+    found = elsewhere.beside(None, law, leaves, shared, donate)
     assert found.taken == set(range(len(leaves)))
     results, new = found.run(1)
     return [(results[i][0], *results[i][1]) for i in range(len(leaves))], new
@@ -71,7 +71,7 @@ def taken(law: Any) -> bool:
         leaves, shared = job(law, "float32", ((4, 3),))
     except ValueError:  # a rule of matrices alone
         return False
-    return elsewhere.Foreach(law, leaves, shared, False, False).add(0)
+    return elsewhere.Foreach(law, leaves, shared, False).add(0)
 
 
 def rounds_alike(law: Any) -> bool:
@@ -81,7 +81,7 @@ def rounds_alike(law: Any) -> bool:
     multiplies by a reciprocal.
     """
     leaves, shared = job(law, "float32", ((4, 3),))
-    found = elsewhere.Foreach(law, leaves, shared, False, False)
+    found = elsewhere.Foreach(law, leaves, shared, False)
     found.add(0)
     ((_, group),) = found.groups.items()
     nodes, numbers = group.program.nodes, group.constants[0]

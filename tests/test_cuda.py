@@ -109,7 +109,7 @@ def printed(dtype: str) -> dict[str, str]:
     ]
     for rule, t, kept in itertools.product(every, (1, 2, 3), kinds(dtype)):
         leaves, shared = job(rule, [(7,), (3, 5), ()], dtype, t, kept)  # a number's state has the shape of its leaf
-        ready = fused.prepare(rule, HostBackend(), leaves, shared, param_state=kept is not None)
+        ready = fused.prepare(rule, HostBackend(), leaves, shared)
         assert ready is not None and len(ready.taken) == 3
         for group in ready.groups.values():
             for one in group.program.passes:
@@ -178,8 +178,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield found
 
 
-def run(backend: Any, rule: Any, leaves: Any, shared: Any, *, param_state: bool = False) -> list[Any]:
-    ready = fused.prepare(rule, backend, leaves, shared, param_state=param_state)
+def run(backend: Any, rule: Any, leaves: Any, shared: Any) -> list[Any]:
+    ready = fused.prepare(rule, backend, leaves, shared)
     assert ready is not None and len(ready.taken) == len(leaves)
     results, common = ready.run(1)
     return [x for i in range(len(leaves)) for x in (results[i][0], *results[i][1]) if x is not None] + common
@@ -277,7 +277,7 @@ def test_a_kernel_has_the_bits_of_the_processors_where_arithmetic_is_rounded_onc
             continue
         for kept in kinds(dtype):
             leaves, shared = job(rule, [(0,), (1,), (), (7,), (1000,), (9000,)], dtype, kept=kept)
-            got, want = (run(b, rule, leaves, shared, param_state=kept is not None) for b in (HostBackend(), on_numpy))
+            got, want = (run(b, rule, leaves, shared) for b in (HostBackend(), on_numpy))
             assert same(got, want), (dtype, kept)
 
 

@@ -66,9 +66,8 @@ class Native:
     link: bool = False
 
     def numbers_of(self, path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
-        """The numbers that a leaf has for itself."""
-        found = dict(self.of_leaf(path, shape, dtype)) if self.of_leaf else {}
-        return found | self.recipe.own(path)
+        """The numbers that the library's constructor gives a leaf for itself; those of the recipe come after."""
+        return dict(self.of_leaf(path, shape, dtype)) if self.of_leaf else {}
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def of_rule(library: str, rule: Rule) -> Constructor:
     In optax a clipping law is a link: it has neither learning rate nor decay.
     """
     values = rule.values()
-    link = library == "optax" and getattr(rule, "family", None) == "clipping"
+    link = library == "optax" and getattr(rule, "clips", False)
     pair = library == "torch" and {"beta1", "beta2"} <= set(values)
     spell = {ours[0]: theirs for theirs, ours in SPELLING[library].items() if len(ours) == 1}
     first = inspect.Parameter.POSITIONAL_OR_KEYWORD

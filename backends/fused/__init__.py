@@ -53,10 +53,8 @@ class Fused:
         leaves: Sequence[Any],
         shared: Sequence[Any],
         donate: bool,
-        param_state: bool,
     ) -> None:
         self.rule, self.backend, self.leaves, self.donate = rule, backend, leaves, donate
-        self.param_state = param_state
         names = [f.name for f in rule.fields if f.shared]
         self.shared = dict(zip(names, shared, strict=True))
         self.groups: dict[Any, _Group] = {}
@@ -102,8 +100,7 @@ class Fused:
             pointers.append(at[0])
             dtypes[name] = backend.dtype(x)
             kinds.append("input")
-        kept = dtype if self.param_state else compute
-        if dtypes["g"] != dtype or any(d != kept for name, d in dtypes.items() if name not in ("p", "g")):
+        if not {dtype, compute} >= set(dtypes.values()):
             return False
         if self.donate and not place[2]:
             return False
@@ -214,17 +211,15 @@ def prepare(
     shared: Sequence[Any],
     *,
     donate: bool = False,
-    param_state: bool = False,
 ) -> Any:
     """What of these leaves can be run in one pass, or as lists of tensors; None where that is nothing.
 
-    ``donate`` lets the pass write into parameters and states, ``param_state`` says that states of float16 and
-    bfloat16 leaves are kept in the leaf's dtype. Totals are over all leaves, so a law with totals is run for all
-    of them or for none.
+    ``donate`` lets the pass write into parameters and states. Totals are over all leaves, so a law with totals is run
+    for all of them or for none.
     """
     found: Any = None
     if usable() or backend.devices:
-        found = Fused(rule, backend, leaves, shared, donate, param_state)
+        found = Fused(rule, backend, leaves, shared, donate)
         every = True
         for i in range(len(leaves)):
             every = found.add(i) and every
@@ -233,12 +228,12 @@ def prepare(
     elif backend.name == "numpy":
         from optcore.backends.fused.blocked import Blocked
 
-        blocked = Blocked(rule, backend, leaves, donate, param_state)
+        blocked = Blocked(rule, backend, leaves, donate)
         found = blocked if blocked.taken else None
     if backend.name == "torch" and (found is None or len(found.taken) < len(leaves)):
         from optcore.backends.fused.elsewhere import beside
 
-        found = beside(found, rule, leaves, shared, donate, param_state)
+        found = beside(found, rule, leaves, shared, donate)
     return found
 
 

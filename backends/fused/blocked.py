@@ -22,9 +22,8 @@ BLOCK = 1 << 15
 class Blocked:
     """Leaves that are ready to run, as :class:`optcore.backends.fused.Fused` has them."""
 
-    def __init__(self, rule: Rule, backend: Backend, leaves: Sequence[Any], donate: bool, param_state: bool) -> None:
+    def __init__(self, rule: Rule, backend: Backend, leaves: Sequence[Any], donate: bool) -> None:
         self.rule, self.backend, self.leaves, self.donate = rule, backend, leaves, donate
-        self.param_state = param_state
         self.taken = {i for i in range(len(leaves)) if self._fits(leaves[i])}
         self.donate = donate and self._apart()
 
@@ -38,8 +37,7 @@ class Blocked:
         if any(at is None or at[1] != places[0][1] for at in places) or any(x.shape != leaf.p.shape for x in arrays):  # type: ignore[index]
             return False
         dtype = self.backend.dtype(leaf.p)
-        kept = dtype if self.param_state else COMPUTE[dtype]
-        if any(self.backend.dtype(x) != kept for x in arrays[2:]):
+        if not {dtype, COMPUTE[dtype]} >= {self.backend.dtype(x) for x in arrays}:
             return False
         if self.donate and not all(at[2] for at, x in zip(places, arrays, strict=True) if x is not leaf.g):  # type: ignore[index]
             return False

@@ -26,10 +26,8 @@ ON_CPU = False
 class Foreach:
     """Leaves that are ready to run as lists; nothing has been computed or written yet."""
 
-    def __init__(
-        self, rule: Rule, leaves: Sequence[Any], shared: Sequence[Any], donate: bool, param_state: bool
-    ) -> None:
-        self.rule, self.leaves, self.donate, self.param_state = rule, leaves, donate, param_state
+    def __init__(self, rule: Rule, leaves: Sequence[Any], shared: Sequence[Any], donate: bool) -> None:
+        self.rule, self.leaves, self.donate = rule, leaves, donate
         names = [f.name for f in rule.fields if f.shared]
         self.shared = dict(zip(names, shared, strict=True))
         self.groups: dict[Any, Lists] = {}
@@ -51,15 +49,15 @@ class Foreach:
         p, dtype = leaf.p, backend.dtype(leaf.p)
         if dtype.startswith("complex") or not is_host(leaf.t):
             return False
-        kept = p.dtype if self.param_state else getattr(torch, COMPUTE[dtype])
+        known = p.dtype, getattr(torch, COMPUTE[dtype])
         arrays, kinds = {"p": p, "g": leaf.g}, []
         for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True):
             kinds.append("shared" if f.shared else None if x is None else "input" if x.ndim or not p.ndim else "own")
             if kinds[-1] in ("input", "own"):
                 arrays[f.name] = x
-                if x.dtype is not kept or (x.shape != p.shape and kinds[-1] == "input"):
+                if x.dtype not in known or (x.shape != p.shape and kinds[-1] == "input"):
                     return False
-        if leaf.g.dtype is not p.dtype or leaf.g.shape != p.shape or not all(_plain(x, p) for x in arrays.values()):
+        if leaf.g.dtype not in known or leaf.g.shape != p.shape or not all(_plain(x, p) for x in arrays.values()):
             return False
         shape = tuple(p.shape)
         memo = tuple(leaf.values.items()), leaf.t, shape if rule.kind == "leafwise" else len(shape), tuple(kinds)
@@ -72,7 +70,7 @@ class Foreach:
         except (Unfusable, TypeError):
             return False
         self.rounds = self.rounds or bool(found[0].rounds)
-        key = id(found[0]), p.device, p.dtype, tuple(arrays)
+        key = id(found[0]), p.device, *((name, x.dtype) for name, x in arrays.items())
         if key not in self.groups:
             names = tuple(f.name for f in rule.fields)
             self.groups[key] = Lists(found[0], getattr(torch, COMPUTE[dtype]), names)
@@ -127,9 +125,9 @@ def _plain(x: Any, p: Any) -> bool:
     return type(x) in PLAIN and x.layout is torch.strided and x.device == p.device and 0 not in x.stride()
 
 
-def beside(loop: Any, rule: Rule, leaves: Sequence[Any], shared: Sequence[Any], donate: bool, param_state: bool) -> Any:
+def beside(loop: Any, rule: Rule, leaves: Sequence[Any], shared: Sequence[Any], donate: bool) -> Any:
     """What a loop does not take, and the loop; the loop alone where no tensor here is on another device."""
-    found = Foreach(rule, leaves, shared, donate, param_state)
+    found = Foreach(rule, leaves, shared, donate)
     done = loop.taken if loop else ()
     rest = [i for i in range(len(leaves)) if i not in done]
     if not ON_CPU and all(leaves[i].p.device.type == "cpu" for i in rest):

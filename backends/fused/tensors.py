@@ -47,9 +47,7 @@ class Member:
 class Standing:
     """Parameters whose tensors were all found fit for one pass; :meth:`ready` tells whether they still are."""
 
-    def __init__(
-        self, rule: Rule, members: Sequence[Member], names: Sequence[str], param_state: bool, *, counted: bool = True
-    ) -> None:
+    def __init__(self, rule: Rule, members: Sequence[Member], names: Sequence[str], *, counted: bool = True) -> None:
         """Raise Unfusable where a tensor cannot be run by a loop over its memory.
 
         ``counted`` says that each state holds its own count of updates, as torch has it, under "step".
@@ -68,7 +66,7 @@ class Standing:
             if m.source not in where:
                 where[m.source] = len(self.sources)
                 self.sources.append(m.source)
-            shape, kinds, dtypes = self._described(m, param_state)
+            shape, kinds, dtypes = self._described(m)
             runner = getattr((backend.address(m.p) or (0, None))[1], "runner", None)
             seen_shape = shape if rule.kind == "leafwise" else len(shape)
             key = (seen_shape, kinds, tuple(dtypes.items()), where[m.source], runner)
@@ -102,9 +100,7 @@ class Standing:
         self.places: tuple[list[int], list[int], list[int]] = ([], [], [])
         self.length = np.array(self.sizes, np.int64)
 
-    def _described(
-        self, m: Member, param_state: bool
-    ) -> tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str]]:
+    def _described(self, m: Member) -> tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str]]:
         place, dtype = backend.address(m.p), backend.dtype(m.p)
         if place is None or dtype not in SIZES or (self.counted and not _counter(m.state.get("step"))):
             raise Unfusable("a parameter that is no plain tensor on the CPU")
@@ -120,12 +116,7 @@ class Standing:
                 kinds.append("own")
                 continue
             at = backend.address(x)
-            if (
-                at is None
-                or at[1] != place[1]
-                or x.shape != m.p.shape
-                or backend.dtype(x) != (dtype if param_state else compute)
-            ):
+            if at is None or at[1] != place[1] or x.shape != m.p.shape or backend.dtype(x) not in (dtype, compute):
                 raise Unfusable("a state that is laid out otherwise than its parameter")
             kinds.append("input")
             dtypes[f.name] = backend.dtype(x)

@@ -33,7 +33,7 @@ def _tanh(xp: Namespace, x: Any) -> Any:
     return -e / (2.0 + e)
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def softsign_compress(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, scale: Scale = 1.0
 ) -> tuple[Array, NoState]:
@@ -44,7 +44,7 @@ def softsign_compress(
     return g / (1.0 + xp.abs(g) / scale), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def mu_law_compress(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, mu: Positive = 127.0, scale: Scale = 1.0
 ) -> tuple[Array, NoState]:
@@ -56,7 +56,7 @@ def mu_law_compress(
     return xp.sign(g) * (scale * (_log1p(xp, mu * size) / _log1p(on(xp, mu), mu))), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def a_law_compress(
     xp: Namespace,
     p: Array,
@@ -77,7 +77,7 @@ def a_law_compress(
     return xp.sign(g) * (scale * ((xp.minimum(y, one) + xp.log(xp.maximum(y, one))) / whole)), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def trust_region_clip(
     xp: Namespace,
     p: Array,

@@ -31,7 +31,7 @@ def _ring(xp: Namespace, p: Array, *, window: Count = 1000) -> PercentileState:
     return PercentileState(xp.broadcast_to(zero, (window,)) + zero, _index(xp, zero, window), zero, zero)
 
 
-@rule(PercentileState, family="clipping", init=_ring, title="AutoClip")
+@rule(PercentileState, clips=True, init=_ring, title="AutoClip")
 def clip_by_percentile(
     xp: Namespace,
     p: Array,

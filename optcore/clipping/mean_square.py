@@ -14,7 +14,7 @@ from optcore.typing import Array, Namespace, Scalar, Unit
 Threshold = Annotated[float, Ge(0), Unit(g=1)]
 
 
-@rule(family="clipping", kind="leafwise")
+@rule(clips=True, kind="leafwise")
 def clip_by_block_rms(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, threshold: Threshold = 1.0
 ) -> tuple[Array, NoState]:
@@ -25,7 +25,7 @@ def clip_by_block_rms(
     return g * shrink(xp, rms(xp, g), threshold), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def clip_by_global_rms(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, threshold: Threshold = 1.0) -> Law:
     """``g / max(1, RMS / threshold)`` with the RMS over all elements of all leaves.
 

@@ -23,7 +23,7 @@ def _soft(xp: Namespace, n: Array, max_norm: Any) -> Any:
     return xp.where(shut, xp.where(n == 0, xp.ones_like(n), xp.zeros_like(n)), factor)
 
 
-@rule(family="clipping", kind="leafwise")
+@rule(clips=True, kind="leafwise")
 def clip_by_norm(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold
 ) -> tuple[Array, NoState]:
@@ -31,7 +31,7 @@ def clip_by_norm(
     return g * shrink(xp, norm(xp, g), max_norm), s
 
 
-@rule(family="clipping", kind="leafwise")
+@rule(clips=True, kind="leafwise")
 def clip_by_norm_soft(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold
 ) -> tuple[Array, NoState]:
@@ -45,7 +45,7 @@ def clip_by_norm_soft(
 LIKE: Conventions = {"torch": {"epsilon": 1e-6}, "optax": {}, "keras": {"nonfinite": "nan"}}
 
 
-@rule(family="clipping", like=LIKE)
+@rule(clips=True, like=LIKE)
 def clip_by_global_norm(
     xp: Namespace,
     p: Array,
@@ -67,7 +67,7 @@ def clip_by_global_norm(
     return g * (scale + (n - n) if nonfinite == "nan" else scale), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def clip_by_global_norm_soft(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold) -> Law:
     """``g max_norm / (N + max_norm)`` with N the norm over all leaves, which stays below max_norm.
 
@@ -77,7 +77,7 @@ def clip_by_global_norm_soft(xp: Namespace, p: Array, g: Array, s: NoState, t: S
     return g * _soft(xp, n, max_norm), s
 
 
-@rule(family="clipping", like={"torch": {"epsilon": 1e-6}})
+@rule(clips=True, like={"torch": {"epsilon": 1e-6}})
 def clip_by_global_p_norm(
     xp: Namespace,
     p: Array,
@@ -97,7 +97,7 @@ def clip_by_global_p_norm(
     return g * shrink(xp, n, max_norm, epsilon), s
 
 
-@rule(family="clipping", like={"torch": {"epsilon": 1e-6}})
+@rule(clips=True, like={"torch": {"epsilon": 1e-6}})
 def clip_by_global_max(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold, epsilon: Epsilon = 0.0
 ) -> Law:

@@ -16,7 +16,7 @@ def _over(xp: Namespace, g: Array, size: Array, epsilon: Scalar, floor: Scalar =
     return over(xp, g, xp.where(size == 0, xp.ones_like(size), size))
 
 
-@rule(family="clipping", kind="leafwise")
+@rule(clips=True, kind="leafwise")
 def normalize_by_norm(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, epsilon: Epsilon = 0.0, floor: Epsilon = 0.0
 ) -> tuple[Array, NoState]:
@@ -27,7 +27,7 @@ def normalize_by_norm(
     return _over(xp, g, norm(xp, g), epsilon, floor), s
 
 
-@rule(family="clipping", like={"optax": {"epsilon": 1e-6}, "paper": {}})
+@rule(clips=True, like={"optax": {"epsilon": 1e-6}, "paper": {}})
 def normalize_by_global_norm(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, epsilon: Epsilon = 0.0
 ) -> Law:
@@ -39,7 +39,7 @@ def normalize_by_global_norm(
     return _over(xp, g, n, epsilon), s
 
 
-@rule(family="clipping", kind="leafwise")
+@rule(clips=True, kind="leafwise")
 def normalize_by_rms(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, epsilon: Epsilon = 0.0, floor: Epsilon = 1e-6
 ) -> tuple[Array, NoState]:
@@ -47,7 +47,7 @@ def normalize_by_rms(
     return _over(xp, g, rms(xp, g), epsilon, floor), s
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def normalize_by_global_rms(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, epsilon: Epsilon = 0.0, floor: Epsilon = 1e-6
 ) -> Law:
@@ -59,7 +59,7 @@ def normalize_by_global_rms(
     return _over(xp, g, size, epsilon, floor), s
 
 
-@rule(family="clipping", kind="leafwise", axes=True)
+@rule(clips=True, kind="leafwise", axes=True)
 def normalize_by_column(
     xp: Namespace,
     p: Array,
@@ -78,7 +78,7 @@ def normalize_by_column(
     return _over(xp, g, norm_along(xp, g, axes), epsilon), s
 
 
-@rule(family="clipping", kind="leafwise", axes=True)
+@rule(clips=True, kind="leafwise", axes=True)
 def normalize_by_deviation(
     xp: Namespace,
     p: Array,

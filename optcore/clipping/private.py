@@ -14,7 +14,7 @@ class GaussianState(NamedTuple):
     z: Noise  #: normal numbers of this step; unit [1]
 
 
-@rule(GaussianState, family="clipping")
+@rule(GaussianState, clips=True)
 def gaussian_noise(
     xp: Namespace,
     p: Array,

@@ -8,7 +8,7 @@ from optcore.rule import Law, NoState, rule
 from optcore.typing import Array, Namespace, Scalar
 
 
-@rule(family="clipping", repairs=True)
+@rule(clips=True, repairs=True)
 def zero_if_nonfinite(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> Law:
     """Zero for every leaf where an element of any leaf is NaN or infinite.
 
@@ -19,7 +19,7 @@ def zero_if_nonfinite(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) 
     return xp.where(bad == 0, g, xp.zeros_like(g)), s
 
 
-@rule(family="clipping", repairs=True)
+@rule(clips=True, repairs=True)
 def zero_if_large(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold) -> Law:
     """Zero for every leaf unless the norm over all leaves is below ``max_norm``, as a NaN is not.
 

@@ -33,7 +33,7 @@ class ZClipState(NamedTuple):
     seen: Shared  #: norms seen; unit [1]
 
 
-@rule(ZClipState, family="clipping", title="ZClip")
+@rule(ZClipState, clips=True, title="ZClip")
 def zclip(
     xp: Namespace,
     p: Array,
@@ -90,7 +90,7 @@ def _start(xp: Namespace, p: Array) -> AdaGCState:
     return AdaGCState(xp.sum(xp.zeros_like(p)))
 
 
-@rule(AdaGCState, family="clipping", kind="leafwise", init=_start, title="AdaptiveClip")
+@rule(AdaGCState, clips=True, kind="leafwise", init=_start, title="AdaptiveClip")
 def adaptive_clip(
     xp: Namespace,
     p: Array,
@@ -129,7 +129,7 @@ def _initial(xp: Namespace, p: Array, *, initial: Norm = 0.1) -> QuantileState:
     return QuantileState(xp.sum(xp.zeros_like(p)) + initial)
 
 
-@rule(QuantileState, family="clipping", init=_initial)
+@rule(QuantileState, clips=True, init=_initial)
 def clip_by_quantile(
     xp: Namespace,
     p: Array,
@@ -159,7 +159,7 @@ class SpikeState(NamedTuple):
     v: Array  #: EMA of the squared clipped gradient, zero at the start; unit [g^2]
 
 
-@rule(SpikeState, family="clipping", title="SpikeAwareClip")
+@rule(SpikeState, clips=True, title="SpikeAwareClip")
 def spike_aware_clip(
     xp: Namespace,
     p: Array,

@@ -32,7 +32,7 @@ def _axes(ndim: int, unit: Which, axis: int | None, layout: Layout | None, heads
     return inputs(ndim, "in_out" if last else "out_in")
 
 
-@rule(family="clipping", kind="leafwise", axes=True, like=LIKE)
+@rule(clips=True, kind="leafwise", axes=True, like=LIKE)
 def clip_by_unit_norm(
     xp: Namespace,
     p: Array,
@@ -56,7 +56,7 @@ def clip_by_unit_norm(
     return g * shrink(xp, norm_along(xp, g, _axes(g.ndim, unit, axis, layout, heads)), max_norm), s
 
 
-@rule(family="clipping", kind="leafwise", axes=True, like=LIKE)
+@rule(clips=True, kind="leafwise", axes=True, like=LIKE)
 def adaptive_gradient_clip(
     xp: Namespace,
     p: Array,

@@ -13,7 +13,7 @@ from optcore.typing import Array, Namespace, Scalar, Unit
 Limit = Annotated[float, Ge(0), Unit(g=1)]
 
 
-@rule(family="clipping")
+@rule(clips=True)
 def clip_by_value(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, limit: Limit) -> tuple[Array, NoState]:
     """Each element cut to [-limit, limit]; NaN stays NaN. Changes the direction.
 
@@ -22,7 +22,7 @@ def clip_by_value(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, l
     return within(xp, g, limit), s
 
 
-@rule(family="clipping", repairs=True)
+@rule(clips=True, repairs=True)
 def zero_nans(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> tuple[Array, NoState]:
     """Zero for each element that is NaN; infinite ones stay. Source: optax.zero_nans."""
     return xp.where(g == g, g, xp.zeros_like(g)), s

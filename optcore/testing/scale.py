@@ -58,10 +58,14 @@ def _rescaled(case: Case, a: int, b: int) -> Rule | None:
     for name, h in rule.hypers.items():
         if isinstance(values[name], int | float) and not isinstance(values[name], bool) and not h.static:
             unit = _resolved(h.unit, rule)
-            if name == "lr":
-                unit = _rate_unit(rule)
-            elif name == "weight_decay":
-                unit = _decay_unit(rule, values["decay"])
+            whose, inner = rule, name
+            if isinstance(rule, Combined) and rule.apart and name in rule.routes:
+                i, inner = rule.routes[name]
+                whose = rule.parts[i] if inner in ("lr", "weight_decay") else rule
+            if inner == "lr":
+                unit = _rate_unit(whose)
+            elif inner == "weight_decay":
+                unit = _decay_unit(whose, values[name.removesuffix("weight_decay") + "decay"])
             changed[name] = values[name] * _factor(unit, a, b)
     return rule.bind(**changed)
 

@@ -77,21 +77,33 @@ def _decades(low: float, high: float) -> st.SearchStrategy[float]:
 
 
 def _of_template(rule: Rule) -> dict[str, st.SearchStrategy[Any]]:
+    """The template's hyper-parameters, and those of rules that have their own; a place only where it has an effect."""
     places = ("coupled", "before") if "p" in rule.owns else TEMPLATE["decay"].choices
-    found: dict[str, st.SearchStrategy[Any]] = {
+    known: dict[str, st.SearchStrategy[Any]] = {
         "lr": _decades(-4, -0.5),
         "weight_decay": st.sampled_from([0.0, 0.01, 0.3]),
         "decay": st.sampled_from(places),
         "maximize": st.booleans(),
     }
-    return found
+    found = {n: known[last] for n in rule.hypers if (last := n.rpartition(".")[2]) in TEMPLATE}
+    return {n: s for n, s in found.items() if not n.endswith("decay") or acts(rule, n)}
+
+
+def acts(rule: Rule, name: str) -> bool:
+    """Whether a number or place of decay has an effect on a rule."""
+    return name.endswith("weight_decay") or rule.bind(**{name: "coupled"}).misplaced is None
 
 
 def hyper_parameters(rule: Rule, *, around_one: bool = False) -> st.SearchStrategy[dict[str, Any]]:
     """Dictionaries of hyper-parameters to bind, from the rule's own declarations and the template's."""
-    own = {name: number(h, around_one=around_one) for name, h in rule.hypers.items() if name not in TEMPLATE}
+    own = {name: number(h, around_one=around_one) for name, h in rule.hypers.items() if _own(name)}
     own = {n: st.sampled_from(["out_in", "in_out"]) if n.endswith("layout") else s for n, s in own.items()}
     return st.fixed_dictionaries({**own, **_of_template(rule)})
+
+
+def _own(name: str) -> bool:
+    """Whether a hyper-parameter is a law's own, and not the template's around it."""
+    return name.rpartition(".")[2] not in TEMPLATE
 
 
 def _shapes(rule: Rule) -> st.SearchStrategy[tuple[int, ...]]:
@@ -129,9 +141,10 @@ def _dyadic(hyper: Hyper) -> list[float]:
 def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
     """Rules at work on numbers k/8, with coefficients in halves, quarters and eighths: sums and products are exact."""
     values: dict[str, Any] = {"lr": 0.5, "weight_decay": draw(st.sampled_from([0.0, 0.25]))}
-    values["decay"] = draw(st.sampled_from(["coupled", "with"]))
+    if acts(rule, "decay"):
+        values["decay"] = draw(st.sampled_from(["coupled", "with"]))
     for name, h in rule.hypers.items():
-        if name not in TEMPLATE:
+        if _own(name):
             values[name] = draw(number(h)) if h.static else draw(st.sampled_from(_dyadic(h)))
             values[name] = "out_in" if name.endswith("layout") else values[name]
     shape = draw(_shapes(rule))

@@ -1,0 +1,101 @@
+"""A leaf of a recipe: the numbers that it has for itself, and the dtype in which each of its arrays is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from optcore.backends.base import COMPUTE, Backend
+from optcore.backends.drive import laid_out, numbers
+from optcore.leaf import overlaid
+from optcore.parts import Field
+from optcore.recipe import OF_LEAF, Recipe
+from optcore.rule import EMPTY, Rule
+from optcore.typing import Layout, Unit
+
+__all__ = ["Marks", "check_state", "kept", "marks", "numbers_at", "wide"]
+
+FIRST_POWERS = {Unit(g=1), Unit(p=1), Unit(d=1)}
+"""The units of what has about the size of a gradient or a parameter, which float16 holds where it holds those."""
+
+
+class Marks(NamedTuple):
+    """What a recipe says of one leaf, by its path; hashable, so that leaves with equal marks share their numbers."""
+
+    own: tuple[tuple[str, Any], ...]  #: numbers, switches and schedules in place of the whole's
+    decays: bool
+    layout: Layout
+
+
+def marks(recipe: Recipe, path: str, native: Layout) -> Marks:
+    """The marks of the leaf at a path, where the framework's own layout is ``native``."""
+    own = tuple(recipe.own(path).items()) if recipe.leaves else ()
+    return Marks(own, recipe.decays(path), recipe.layout_of(path, native))
+
+
+def numbers_at(
+    rule: Rule, values: Mapping[str, Any], mark: Marks, backend: Backend, step: Any, extra: Mapping[str, Any] = EMPTY
+) -> dict[str, Any]:
+    """The numbers of one leaf at a step, which every route takes from here.
+
+    ``values`` are the whole's at that step, with an adapter's rate in them; ``extra`` are what a library's constructor
+    gives the leaf, over which the recipe's marks go. Raises ValueError where a schedule has left its bounds.
+    """
+    for own in (extra, dict(mark.own)):
+        if own:
+            values = overlaid(values, numbers(own, backend, step, {**rule.hypers, **OF_LEAF}))
+    if not mark.decays:
+        values = overlaid(values, {"weight_decay": 0.0})
+    return laid_out(values, mark.layout)
+
+
+def wide(dtype: str) -> str:
+    """The dtype in which sums over steps are kept for a leaf: what is below half a spacing of the sum is lost."""
+    return dtype if dtype.startswith("complex") else COMPUTE[dtype]
+
+
+def kept(field: Field, shape: tuple[int, ...], dtype: str, state_dtype: str) -> str | None:
+    """The dtype in which a new state keeps a field of a leaf; None where it stays as the rule has made it.
+
+    With ``state_dtype="param"`` the leaf's own, but for numbers without axes, which are sums and counts that stop in a
+    narrow dtype, and for what float16 has no room for: its smallest number is the square of 2^-12.
+    """
+    if state_dtype != "param" or dtype.startswith("complex") or COMPUTE[dtype] == dtype or not shape:
+        return None
+    return dtype if dtype != "float16" or field.unit in FIRST_POWERS else None
+
+
+def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence[str], state: Any) -> None:
+    """Refuse a state that was made for another recipe or for other parameters, before anything is written.
+
+    Raises TypeError for what is no state or holds arrays of another library, ValueError for other numbers of leaves
+    and other shapes; each says where.
+    """
+    words = "give the state that init made for these parameters"
+    if not hasattr(state, "_fields") or not {"leaves", "gathered", "average", "shared", "counts"} <= set(state._fields):
+        raise TypeError(f"{who}: the state is of type {type(state).__name__}; {words}")
+    shared = sum(f.shared for f in recipe.rule.fields)
+    sizes = {
+        "leaves": len(params),
+        "counts": len(params),
+        "gathered": len(params) if recipe.gathers else 0,
+        "average": len(params) if recipe.average is not None else 0,
+        "shared": shared if params else len(state.shared),
+    }
+    for name, size in sizes.items():
+        if len(getattr(state, name)) != size:
+            found = len(getattr(state, name))
+            what = f"{found} leaves" if name == "leaves" else f"{found} entries in {name} for {size}"
+            raise ValueError(f"{who}: the state has {what}, the parameters {len(params)}; {words}")
+    for name in ("gathered", "average"):
+        for p, path, x in zip(params, paths, getattr(state, name), strict=False):
+            if x is None and name == "gathered":
+                continue
+            if p is not None and (not hasattr(x, "shape") or tuple(x.shape) != tuple(p.shape)):
+                shape = tuple(x.shape) if hasattr(x, "shape") else type(x).__name__
+                raise ValueError(
+                    f"{who}: the state's {name} of {path!r} has shape {shape}, the parameter {tuple(p.shape)}; {words}"
+                )
+    for p, leaf in zip(params, state.leaves, strict=True):
+        if p is not None:
+            recipe.rule.unpack(leaf)  # names a state of another rule
