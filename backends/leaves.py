@@ -96,6 +96,13 @@ def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence
                 raise ValueError(
                     f"{who}: the state's {name} of {path!r} has shape {shape}, the parameter {tuple(p.shape)}; {words}"
                 )
-    for p, leaf in zip(params, state.leaves, strict=True):
-        if p is not None:
-            recipe.rule.unpack(leaf)  # names a state of another rule
+    rule = recipe.rule
+    for p, path, leaf in zip(params, paths, state.leaves, strict=True):
+        if p is None:
+            continue
+        for f, x in zip(rule.fields, rule.unpack(leaf), strict=True):  # which names a state of another rule
+            if rule.kind == "elementwise" and getattr(x, "ndim", 0) and tuple(x.shape) != tuple(p.shape):
+                raise ValueError(
+                    f"{who}: the state's {f.name} of {path!r} has shape {tuple(x.shape)}, the parameter "
+                    f"{tuple(p.shape)}; {words}"
+                )

@@ -81,12 +81,17 @@ LISTS = (elsewhere, "ON_CPU", True)
 SLOW = (torch_base, "stand", lambda *_: None)
 
 
+def _laid_out(recipe: Any) -> Any:
+    """The recipe in one layout, where each library would take its own."""
+    return recipe if recipe.layout is not None else recipe.replace(layout="in_out")
+
+
 def tree(library: str, *, donate: bool = False, jit: bool = False) -> Callable[..., dict[str, Any]]:
     """The pure optimizer on arrays of a library."""
 
     def run(recipe: Any, dtype: str, grads: Sequence[Any]) -> dict[str, Any]:
         backend = named(library)
-        opt = Optimizer(recipe)
+        opt = Optimizer(_laid_out(recipe))
 
         def arrays(values: Any) -> Any:
             kind = {"bfloat16": "float32"}.get(dtype, dtype)
@@ -116,8 +121,7 @@ def torch_objects(**options: Any) -> Callable[..., dict[str, Any]]:
 
         params = {n: torch.nn.Parameter(tensor(x)) for n, x in parameters(dtype).items()}
         pairs = list(params.items())
-        layout = recipe if recipe.layout is not None else recipe.replace(layout="in_out")
-        optimizer = to_torch.from_recipe(layout, [{"params": pairs[:2]}, {"params": pairs[2:]}])
+        optimizer = to_torch.from_recipe(_laid_out(recipe), [{"params": pairs[:2]}, {"params": pairs[2:]}])
         for group in optimizer.param_groups:
             group.update(options)
         for g in grads:
