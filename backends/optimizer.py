@@ -88,7 +88,8 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
         fits(rule, p, path)
     values, states, shared = rule.complete(), [], ()
     for p, path in zip(leaves, paths, strict=True):
-        arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))
+        own = _of_leaf(recipe, values, path, backend)
+        arrays = rule.unpack(start(rule, backend, p, own, seed=recipe.seed, path=path))
         common = tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
         if not shared or (common and backend.dtype(shared[0]) != "float64"):  # of the widest leaf
             shared = common

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from optcore import leaf
 from optcore.hyper import Hyper, check_all, keywords_of
-from optcore.parts import Field, Part, fields_of
+from optcore.parts import Field, Part, fields_of, refuse_undrawn
 from optcore.rule import EMPTY, TEMPLATE, DecayPlace, Law, Rule
 from optcore.typing import Namespace
 
@@ -321,6 +321,7 @@ class Combinator:
         self.kind, self.axes, self.ndim, self.steps = kind, axes, ndim, steps
         self.initial = Part(init) if init else None
         self.fields = tuple(f for f in fields_of(State, law) if f.name not in self.takes)
+        refuse_undrawn(self.name, self.fields, init)
         self.hypers = keywords_of(law, init)
         own = self.law.names
         self.owns = frozenset(k for k, n in (("lr", "lr"), ("decay", "weight_decay")) if n in own or steps)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from optcore.effects import Due
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
-from optcore.parts import Field, NoState, Part, Refresh, fields_of
+from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_undrawn
 from optcore.typing import Namespace, NonNegative
 
 __all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Refresh", "Rule", "rule"]
@@ -276,7 +276,8 @@ def rule(
     ----------
     State
         NamedTuple of arrays. A field's ``#:`` comment gives its meaning and ``unit [g^2]``; a field
-        annotated ``Shared`` is one value for the whole tree, one annotated ``Noise`` fresh normal numbers.
+        annotated ``Shared`` is one value for the whole tree, one annotated ``Noise`` fresh normal numbers,
+        one annotated ``Drawn`` normal numbers at the start, of the deviation that ``init`` gives.
     owns
         What d contains beyond a direction: ``"lr"`` makes d the displacement, ``"decay"`` puts the decay
         into it (and the learning rate, where the law takes ``lr``), ``"p"`` makes d the new parameter.
@@ -322,6 +323,8 @@ def rule(
             raise TypeError(f"{name}: owns={owns!r} but the law takes {takes}; a law takes what it owns")
         for library, convention in like.items():
             check_all(f"{name}(like={library!r})", hypers, convention)
+        fields = fields_of(State, law)
+        refuse_undrawn(name, fields, init)
         if owns == "p" and decay is None:
             template["decay"] = "before"
             hypers["decay"] = replace(hypers["decay"], default="before")
@@ -340,7 +343,7 @@ def rule(
             initial=Part(init) if init else None,
             refresh=refresh,
             refreshers=(Part(refresh.first or refresh.fn), Part(refresh.fn)) if refresh else (),
-            fields=fields_of(State, law),
+            fields=fields,
             hypers=MappingProxyType(hypers),
             template=template,
             conventions=like,
