@@ -232,7 +232,7 @@ def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
 
 
 def _of_leaf(recipe: Recipe, values: Mapping[str, Any], path: str, backend: Backend) -> dict[str, Any]:
-    values = {**values, **recipe.own(path)} if recipe.leaves else values
+    values = {**values, **recipe.own(path, values)} if recipe.leaves or recipe.rule.names else values
     return of_leaf(values, recipe.layout_of(path, backend.native_layout), decays=recipe.decays(path))  # type: ignore[arg-type]
 
 

@@ -63,6 +63,12 @@ class Composite(Rule):
         self.hypers = MappingProxyType({**hypers, **own})
         self.owns = frozenset().union(*(part.owns for part in self.parts))
         self.repairs = any(part.repairs for part in self.parts)
+        exposed_as = {route: exposed for exposed, route in self.routes.items()}
+        self.names = MappingProxyType({})
+        for i, part in enumerate(self.parts):
+            for pattern, given in part.names.items():
+                outward = {exposed_as[i, name]: value for name, value in given.items()}
+                self.names = MappingProxyType({**self.names, pattern: {**self.names.get(pattern, {}), **outward}})
         self._inward = tuple(
             tuple((exposed, name) for exposed, (j, name) in self.routes.items() if j == i)
             for i in range(len(self.parts))

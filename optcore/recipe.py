@@ -167,9 +167,13 @@ class Recipe:
             return next((v for k, v in self.layout.items() if re.search(k, path)), native)
         return self.layout or native
 
-    def own(self, path: str) -> dict[str, Any]:
-        """The numbers and switches that the leaf at this path has for itself."""
-        found: dict[str, Any] = {}
+    def own(self, path: str, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The numbers and switches that the leaf at this path has for itself.
+
+        The rule's own classes of names come first and give way to ``leaves``, and to all that is bound to something
+        else than its default; ``values`` holds what is bound, where it is not the recipe's.
+        """
+        found = _named(self.rule, path, values)
         for pattern, hyper in (self.leaves or EMPTY).items():
             if re.search(pattern, path):
                 found |= hyper
@@ -224,6 +228,18 @@ class Recipe:
             if f.name in OPTIONS and getattr(self, f.name) != f.default
         )
         return f"Recipe({self.rule!r}{options})"
+
+
+def _named(rule: Rule, path: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the rule declares for leaves of this name, where nobody chose something else than the default."""
+    if not rule.names:
+        return {}
+    found: dict[str, Any] = {}
+    for pattern, given in rule.names.items():
+        if re.search(pattern, path):
+            found |= given
+    values = rule.values() if values is None else values
+    return {name: x for name, x in found.items() if values[name] == rule.hypers[name].default}
 
 
 OPTIONS = ("no_decay", "layout", "leaves", "accumulate", "average", "on_nonfinite", "state_dtype", "rounding", "seed")

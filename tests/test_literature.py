@@ -77,8 +77,8 @@ def test_tiger_shrinks_a_parameter_whose_gradient_holds_a_nan(use: str, centre: 
     np.testing.assert_array_equal(after.m, s.m)
 
 
-def test_tigers_classes_of_leaves_come_from_their_names() -> None:
-    """The reference has them by name; here a recipe's patterns say them, in every adapter."""
+def test_tigers_classes_of_leaves_may_be_a_recipes_own() -> None:
+    """Patterns say them, in every adapter, in place of the rule's own names."""
     leaves = {"bias|beta": {"use": "offset"}, "gamma": {"use": "factor"}, "embedding": {"use": "embedding"}}
     recipe = optcore.Recipe(optcore.tiger, lr=0.01, leaves=leaves)
     assert optcore.Recipe.from_json(recipe.to_json()) == recipe
