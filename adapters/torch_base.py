@@ -139,6 +139,9 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if not self.state and self._makes_a_state():
+            self.init_state()
+            return loss
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             fuse = not self.defaults.get("differentiable") and backend.unwatched()
             if not (fuse and self._fast()):
@@ -151,6 +154,19 @@ class Optimizer(torch.optim.Optimizer):
                     for one in passes:
                         self._advance(one, fuse=fuse)
         return loss
+
+    def _makes_a_state(self) -> bool:
+        """Whether a first step is one of torch's distributed checkpoints, which want a state and no movement.
+
+        They set all rates and all gradients to 0, under which a law that owns the parameter may move it all the same.
+        """
+        if any((torch.is_tensor(rate) and rate.numel() != 1) or float(rate) for rate in self._rates()):
+            return False
+        grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        return bool(grads) and not any(bool(g.any()) for g in grads)
+
+    def _rates(self) -> list[Any]:
+        return [x.detach() if torch.is_tensor(x := group["lr"]) else x for group in self.param_groups]
 
     def _fast(self) -> bool:
         """Make the step as the last one was made, or as one before it: gradients come and go in few patterns."""

@@ -11,14 +11,14 @@ from optcore import leaf as template
 from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.lockstep import lockstep
-from optcore.backends.rounding import stochastic
+from optcore.backends.rounding import keys, normal, stochastic
 from optcore.effects import Due, Max
-from optcore.hyper import Hyper
+from optcore.hyper import REQUIRED, Hyper
 from optcore.rule import Law, Rule
 from optcore.scalars import is_host
 from optcore.schedule import Schedule, resolve
 
-__all__ = ["Leaf", "Moved", "advance", "check", "fits", "into", "laid_out", "numbers", "start"]
+__all__ = ["Leaf", "Moved", "advance", "check", "fits", "into", "laid_out", "numbers", "start", "written"]
 
 
 @dataclass(slots=True)
@@ -95,8 +95,18 @@ def fits(rule: Rule, p: Any, path: str) -> None:
     if rule.ndim is not None and p.ndim != rule.ndim:
         raise ValueError(
             f"{rule.name}: the parameter {path!r} has shape {tuple(p.shape)}; the rule takes arrays of {rule.ndim} "
-            f"axes. Give other leaves to another rule, as in optcore.matrices(optcore.{rule.name}, optcore.adam)"
+            f"axes. Give other leaves to another rule, as in optcore.matrices({written(rule)}, optcore.adam)"
         )
+
+
+def written(rule: Rule) -> str:
+    """The call that makes a rule, as ``optcore.lora(optcore.sgd, optcore.adam)``, with what has no default."""
+    parts = [written(part) for part in getattr(rule, "parts", ())]
+    own = getattr(rule, "law", None) or getattr(getattr(rule, "combinator", None), "law", None)
+    ours = own is None or own.fn.__module__.partition(".")[0] == "optcore"
+    bound = getattr(rule, "bound", {})
+    parts += [f"{k}={v!r}" for k, v in bound.items() if rule.hypers[k].default is REQUIRED]
+    return f"{'optcore.' if ours else ''}{rule.name}" + (f"({', '.join(parts)})" if parts else "")
 
 
 def into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
@@ -123,16 +133,19 @@ def _inward(backend: Backend, x: Any, dtype: str) -> Any:
     return backend.pair(x) if backend.dtype(x).startswith("complex") else backend.cast(x, COMPUTE[dtype])
 
 
-def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> Any:
-    """The state of one leaf before its first step."""
-    fits(rule, p, "")
+def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, seed: int = 0, path: str = "") -> Any:
+    """The state of one leaf before its first step; what is drawn hangs on the seed and the leaf's path."""
+    fits(rule, p, path)
     dtype = backend.dtype(p)
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
     seen = into(rule, backend, p, dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
     arrays: list[Any] = []
-    for x in rule.unpack(state):  # each its own: one that stood twice could be neither donated nor written in place
+    for f, x in zip(rule.fields, rule.unpack(state), strict=True):
+        if f.drawn and x is not None:
+            x = x * normal(backend, x, backend.dtype(x), keys(backend, seed, f"{path}/{f.name}", 0))
+        # each its own: one that stood twice could be neither donated nor written in place
         twice = x is not None and (x is seen or any(x is y for y in arrays))
         arrays.append(backend.copy(x) if twice else x)
     return rule.pack(_outward(backend, arrays, p, dtype))

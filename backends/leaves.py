@@ -29,7 +29,7 @@ class Marks(NamedTuple):
 
 def marks(recipe: Recipe, path: str, native: Layout) -> Marks:
     """The marks of the leaf at a path, where the framework's own layout is ``native``."""
-    own = tuple(recipe.own(path).items()) if recipe.leaves else ()
+    own = tuple(recipe.own(path).items()) if recipe.leaves or recipe.rule.names else ()
     return Marks(own, recipe.decays(path), recipe.layout_of(path, native))
 
 

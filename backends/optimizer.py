@@ -84,7 +84,7 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     values, states, shared = numbers(rule.complete(), backend, 0, rule.hypers), [], ()
     for p, path in zip(leaves, paths, strict=True):
         mine = numbers_at(rule, values, marks(recipe, path, backend.native_layout), backend, 0)  # type: ignore[arg-type]
-        arrays = rule.unpack(start(rule, backend, p, mine))
+        arrays = rule.unpack(start(rule, backend, p, mine, seed=recipe.seed, path=path))
         common = tuple(x for f, x in zip(rule.fields, arrays, strict=True) if f.shared)
         if not shared or (common and backend.dtype(shared[0]) != "float64"):  # of the widest leaf
             shared = common

@@ -12,138 +12,21 @@ from types import GeneratorType, MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from optcore import leaf
-from optcore.hyper import Hyper, check_all, keywords_of
-from optcore.parts import Field, Part, fields_of
+from optcore.composite import Composite, labels
+from optcore.hyper import keywords_of
+from optcore.parts import Field, Part, fields_of, refuse_undrawn
 from optcore.rule import EMPTY, TEMPLATE, DecayPlace, Law, Rule
 from optcore.typing import Namespace
 
 __all__ = ["Chain", "Combinator", "Combined", "Inner", "Wrapped", "chain", "combinator"]
 
 
-APART = ("lr", "weight_decay", "decay")
-"""What each of several rules has for itself where a combinator runs whole steps of them."""
-
-
-class Composite(Rule):
-    """What a chain and a combined rule share: parts whose hyper-parameters show under one roof.
-
-    A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``. Learning
-    rate, decay and its place belong to the whole: a chain hears the link that owns the rate, else the link that was
-    given them, else its last link that states them; a combinator hears its first rule. Where a combinator runs whole
-    steps of several rules the others have their own, as ``part.lr``: what was given to one of them is its own, and
-    what was given to the whole is for those that were given none.
-    """
-
-    parts: tuple[Rule, ...]
-    bound: Mapping[str, Any]
-    apart: bool = False  #: whether the rules after the first have learning rates and decays of their own
-
-    def _expose(self, own: Mapping[str, Hyper] = EMPTY, stated: Mapping[str, Any] = EMPTY) -> None:
-        """Collect the hyper-parameters of the parts; ``own`` and ``stated`` are those that a combinator declares."""
-        names = _labels(self.parts)
-        count = Counter(h for part in self.parts for h in part.hypers if h not in TEMPLATE)
-        count.update(own.keys())
-        self.routes: dict[str, tuple[int, str]] = {}
-        hypers: dict[str, Hyper] = dict(TEMPLATE)
-        for i, part in enumerate(self.parts):
-            for name, hyper in part.hypers.items():
-                mine = self.apart and i > 0 and name in APART
-                if mine or name not in TEMPLATE:
-                    exposed = name if count[name] == 1 else f"{names[i]}.{name}"
-                    self.routes[exposed] = i, name
-                    hypers[exposed] = replace(hyper, default=part.values()[name]) if mine else hyper
-        heard = self._heard()
-        hypers |= {name: part.hypers[name] for name, part in heard.items()} | dict(own)
-        self.template = {name: part.values()[name] for name, part in heard.items() if name not in own}
-        self.template |= {**stated, **self._within()}
-        for name, value in self.template.items():
-            hypers[name] = replace(hypers[name], default=value)
-        self.hypers = MappingProxyType(hypers)
-        self.owns = frozenset().union(*(part.owns for part in self.parts))
-        self.repairs = any(part.repairs for part in self.parts)
-        self._inward = tuple(
-            tuple((exposed, name) for exposed, (j, name) in self.routes.items() if j == i and self._keeps(i, name))
-            for i in range(len(self.parts))
-        )
-
-    def _heard(self) -> dict[str, Rule]:
-        """The part that speaks for the whole, for each of learning rate, decay and its place; a binding comes first."""
-        ordered = self.parts if isinstance(self, Chain) else self.parts[:1] if self.apart else self.parts[::-1]
-        heard = {name: part for part in ordered for name in TEMPLATE if name in part.template}
-        for part in ordered:  # who states a decay says where it enters
-            if "weight_decay" in part.template or "weight_decay" in part.said:
-                heard["decay"] = part
-        if isinstance(self, Chain):  # a link that owns the rate is the one that has a rate
-            heard.update(("lr", part) for part in self.parts if "lr" in part.owns)
-        return heard | {name: part for part in ordered for name in part.said}
-
-    def _within(self) -> Mapping[str, Any]:
-        """What was bound within for the whole, which no declaration overrules."""
-        return self.parts[0].said
-
-    def _keeps(self, i: int, name: str) -> bool:
-        """Whether part i has its own number under a name, where the whole has one of that name too."""
-        return name not in TEMPLATE or name in self.parts[i].said or name not in self.bound
-
-    @property
-    def said(self) -> Mapping[str, Any]:
-        return {**self._within(), **super().said}
-
-    @property
-    def rates(self) -> tuple[str, ...]:
-        own = {(i, name) for i, part in enumerate(self.parts) for name in part.rates}
-        kept = {(i, "lr") for i in range(len(self.parts)) if self._keeps(i, "lr")}
-        return tuple(exposed for exposed, route in self.routes.items() if route in own | kept)
-
-    def inner(self, i: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of part i, under its own names."""
-        whole = {name: values[name] for name in TEMPLATE}
-        return whole | {name: values[exposed] for exposed, name in self._inward[i]}
-
-    def _rebound(self, hyper: Mapping[str, Any]) -> tuple[list[Rule], dict[str, Any]]:
-        checked = check_all(self.name, self.hypers, hyper)
-        parts, own = list(self.parts), dict(self.bound)
-        for name, value in checked.items():
-            if name in self.routes:
-                i, inner = self.routes[name]
-                parts[i] = parts[i].bind(**{inner: value})
-            else:
-                own[name] = value
-        return parts, own
-
-    def complete(self) -> dict[str, Any]:
-        for part in self.parts:  # each names itself where a number of it is missing
-            part.complete()
-        return super().complete()
-
-    def values(self) -> dict[str, Any]:
-        found = {name: hyper.default for name, hyper in self.hypers.items()}
-        inner = [part.values() for part in self.parts]
-        found |= self.bound
-        kept = {e: (i, name) for e, (i, name) in self.routes.items() if self._keeps(i, name)}
-        found |= {e: found[name] for e, (_, name) in self.routes.items() if e not in kept}
-        return found | {e: inner[i][name] for e, (i, name) in kept.items()}
-
-    @property
-    def structure(self) -> tuple[Any, ...]:
-        return (self.name, self.lead, self._inward, *(part.structure for part in self.parts))
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return (self.name, self.parts, tuple(sorted(self.bound.items())))
-
-
-def _labels(parts: Sequence[Rule]) -> list[str]:
-    total = Counter(part.name for part in parts)
-    return [f"{part.name}{i}" if total[part.name] > 1 else part.name for i, part in enumerate(parts)]
-
-
-def _renamed(labels: Sequence[str], parts: Sequence[Rule], own: Sequence[Field] = ()) -> tuple[Field, ...]:
+def _renamed(names: Sequence[str], parts: Sequence[Rule], own: Sequence[Field] = ()) -> tuple[Field, ...]:
     count = Counter(f.name for f in own)
     count.update(f.name for part in parts for f in part.fields)
     inner = [
-        f if count[f.name] == 1 else replace(f, name=f"{label}.{f.name}")
-        for label, part in zip(labels, parts, strict=True)
+        f if count[f.name] == 1 else replace(f, name=f"{name}.{f.name}")
+        for name, part in zip(names, parts, strict=True)
         for f in part.fields
     ]
     return (*own, *inner)
@@ -170,7 +53,7 @@ class Chain(Composite):
         self.kind = "leafwise" if any(p.kind == "leafwise" for p in self.parts) else "elementwise"
         self.axes = any(part.axes for part in self.parts)
         self.ndim = next((part.ndim for part in self.parts if part.ndim), None)
-        self.fields = _renamed(_labels(self.parts), self.parts)
+        self.fields = _renamed(labels(self.parts), self.parts)
         clips = [getattr(part, "clips", False) for part in self.parts]
         natural = 0 if all(clips) else clips.index(False)
         self.lead = natural if lead is None else lead
@@ -190,6 +73,12 @@ class Chain(Composite):
                     f"chain: lr={saying[0].said['lr']!r} of {saying[0].name} has no effect, since {owner.name} owns "
                     "the learning rate; give it to the chain"
                 )
+
+    def _ordered(self) -> Sequence[Rule]:
+        return self.parts
+
+    def _owner(self) -> Mapping[str, Rule]:
+        return dict(("lr", part) for part in self.parts if "lr" in part.owns)  # one at most
 
     def _within(self) -> Mapping[str, Any]:
         return {name: value for part in self.parts for name, value in part.said.items()}
@@ -266,10 +155,11 @@ class Combined(Composite):
         leafwise = combinator.kind == "leafwise" or any(p.kind == "leafwise" for p in self.parts)
         self.kind = "leafwise" if leafwise else "elementwise"
         self.axes = combinator.axes or any(part.axes for part in self.parts)
-        inner = None if combinator.initial else next((part.ndim for part in self.parts if part.ndim), None)
+        apart = combinator.steps and len(self.parts) > 1  # each leaf goes to the rule that takes it
+        inner = None if apart else next((part.ndim for part in self.parts if part.ndim), None)
         self.ndim = combinator.ndim or inner
-        self.fields = _renamed(_labels(self.parts), self.parts, combinator.fields)
-        self.apart = combinator.steps and len(self.parts) > 1
+        self.fields = _renamed(labels(self.parts), self.parts, combinator.fields)
+        self.apart = apart
         for part in self.parts[1:]:
             for name in part.said if not self.apart else {"maximize"} & part.said.keys():
                 raise ValueError(
@@ -379,6 +269,7 @@ class Combinator:
         self.kind, self.axes, self.ndim, self.steps = kind, axes, ndim, steps
         self.initial = Part(init) if init else None
         self.fields = tuple(f for f in fields_of(State, law) if f.name not in self.takes)
+        refuse_undrawn(self.name, self.fields, init)
         self.hypers = keywords_of(law, init)
         own = self.law.names
         self.owns = frozenset(k for k, n in (("lr", "lr"), ("decay", "weight_decay")) if n in own or steps)

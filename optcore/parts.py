@@ -6,13 +6,13 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from optcore.typing import NOISE, SHARED, Unit
+from optcore.typing import DRAWN, NOISE, SHARED, Unit
 
-__all__ = ["Field", "NoState", "Part", "Refresh", "fields_of"]
+__all__ = ["Field", "NoState", "Part", "Refresh", "fields_of", "refuse_undrawn"]
 
 
 class NoState(NamedTuple):
@@ -28,6 +28,7 @@ class Field:
     unit: Unit | None
     doc: str
     noise: bool = False  #: normal numbers that the driver makes for each step
+    drawn: bool = False  #: normal numbers that the driver draws for the start, of the deviation that init gives
 
 
 class Part:
@@ -67,10 +68,19 @@ def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
     for name in State._fields:  # type: ignore[attr-defined]
         text = docs.get(name, "")
         unit = re.search(r"unit \[(.*?)\]", text)
-        shared = SHARED in getattr(hints[name], "__metadata__", ())
-        noise = NOISE in getattr(hints[name], "__metadata__", ())
-        found.append(Field(name, shared, Unit.parse(unit[1]) if unit else None, text, noise))
+        marks = [m for m in getattr(hints[name], "__metadata__", ()) if m in (SHARED, NOISE, DRAWN)]
+        if len(marks) > 1:
+            raise TypeError(f"{State.__name__}: {name} is {' and '.join(map(repr, marks))}; a field can be one of them")
+        made = {"noise": NOISE in marks, "drawn": DRAWN in marks}
+        found.append(Field(name, SHARED in marks, Unit.parse(unit[1]) if unit else None, text, **made))
     return tuple(found)
+
+
+def refuse_undrawn(name: str, fields: Iterable[Field], init: Any) -> None:
+    """Raise TypeError for a drawn field without an ``init`` that gives its deviation: it would start with zeros."""
+    for f in fields:
+        if f.drawn and init is None:
+            raise TypeError(f"{name}: {f.name} is Drawn, but nothing says how large; give init, with its deviation")
 
 
 def _comments(State: type) -> dict[str, str]:

@@ -11,9 +11,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from optcore import registry
-from optcore.compose import Chain, Combined, chain
+from optcore.compose import Chain, chain
 from optcore.hyper import check_all, keywords_of, unknown
-from optcore.rule import EMPTY, TEMPLATE, Primitive, Rule
+from optcore.plain import numbers_of, plain, rule_of
+from optcore.rule import EMPTY, TEMPLATE, Rule
 from optcore.scalars import is_host
 from optcore.schedule import Schedule
 from optcore.typing import Layout, NonNegative
@@ -182,8 +183,12 @@ class Recipe:
         return self.layout or native
 
     def own(self, path: str) -> dict[str, Any]:
-        """The numbers and switches that the leaf at this path has for itself."""
-        found: dict[str, Any] = {}
+        """The numbers and switches that the leaf at this path has for itself.
+
+        The rule's own classes of names come first and give way to ``leaves``, and to all that is bound to something
+        else than its default.
+        """
+        found = _named(self.rule, path)
         for pattern, hyper in (self.leaves or EMPTY).items():
             if re.search(pattern, path):
                 found |= hyper
@@ -192,11 +197,11 @@ class Recipe:
     def to_json(self, *, indent: int | None = 2) -> str:
         """The recipe as JSON text; ``from_json`` gives an equal recipe."""
         options = {
-            f.name: _plain(getattr(self, f.name))
+            f.name: plain(getattr(self, f.name))
             for f in fields(self)
             if f.name in OPTIONS and getattr(self, f.name) != f.default
         }
-        return json.dumps({"optcore": FORMAT, "rule": _plain(self.rule), **options}, indent=indent)
+        return json.dumps({"optcore": FORMAT, "rule": plain(self.rule), **options}, indent=indent)
 
     @classmethod
     def from_json(cls, text: str, *, rules: Mapping[str, Any] | None = None) -> Recipe:
@@ -217,10 +222,10 @@ class Recipe:
                 raise ValueError(unknown("Recipe", "entry", name, known))
         own = rules or {}
         if isinstance(data.get("accumulate"), dict):
-            data["accumulate"] = _number(data["accumulate"], own)
+            data |= numbers_of({"accumulate": data["accumulate"]}, own)
         if isinstance(data.get("leaves"), dict):
-            data["leaves"] = {pattern: _numbers(numbers, own) for pattern, numbers in data["leaves"].items()}
-        return cls(_rule(data.pop("rule"), own), **data)
+            data["leaves"] = {pattern: numbers_of(numbers, own) for pattern, numbers in data["leaves"].items()}
+        return cls(rule_of(data.pop("rule"), own), **data)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {name: _json(getattr(self, name)) for name in OPTIONS}
@@ -240,6 +245,18 @@ class Recipe:
             if f.name in OPTIONS and getattr(self, f.name) != f.default
         )
         return f"Recipe({self.rule!r}{options})"
+
+
+def _named(rule: Rule, path: str) -> dict[str, Any]:
+    """What the rule declares for leaves of this name, where nobody chose something else than the default."""
+    if not rule.names:
+        return {}
+    found: dict[str, Any] = {}
+    for pattern, given in rule.names.items():
+        if re.search(pattern, path):
+            found |= given
+    values = rule.values()
+    return {name: x for name, x in found.items() if values[name] == rule.hypers[name].default}
 
 
 OPTIONS = (
@@ -329,60 +346,3 @@ def _leaves(rule: Rule, leaves: Any) -> Mapping[str, Mapping[str, Any]]:
 
 def _json(value: Any) -> Any:
     return {k: _json(v) for k, v in value.items()} if isinstance(value, Mapping) else value
-
-
-def _plain(value: Any) -> Any:
-    """Rules and schedules as dictionaries, numbers and tables as they are."""
-    if isinstance(value, Primitive):
-        return {"name": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
-    if isinstance(value, Chain):
-        lead = {} if value.led is None else {"lead": value.led}
-        return {"chain": [_plain(p) for p in value.parts], **lead, **{k: _plain(v) for k, v in value.bound.items()}}
-    if isinstance(value, Combined):
-        of = [_plain(part) for part in value.parts]
-        return {"name": value.name, "of": of, **{k: _plain(v) for k, v in value.bound.items()}}
-    if isinstance(value, Schedule):
-        return {"schedule": value.name, **{k: _plain(v) for k, v in value.bound.items()}}
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"Recipe: {value!r} of type {type(value).__name__} has no JSON form; give a number or a schedule")
-
-
-def _rule(data: Any, own: Mapping[str, Any]) -> Rule:
-    if isinstance(data, str):
-        data = {"name": data}
-    if not isinstance(data, dict) or not ("name" in data) ^ ("chain" in data):
-        raise ValueError(f'Recipe: {data!r} is no rule; give {{"name": ...}} or {{"chain": [...]}}')
-    data = dict(data)
-    if "chain" in data:
-        links, lead = [_rule(link, own) for link in data.pop("chain")], data.pop("lead", None)
-        if lead is not None and (isinstance(lead, bool) or not isinstance(lead, int) or not 0 <= lead <= len(links)):
-            raise ValueError(f"Recipe: lead={lead!r} of a chain of {len(links)} links; give how many of them clip")
-        made = chain(*links) if lead is None else Chain(links, lead=lead)
-        return made.bind(**_numbers(data, own))
-    name, of = data.pop("name"), data.pop("of", None)
-    found = own[name] if name in own else registry.find(name)
-    if of is not None:
-        return found(*(_rule(part, own) for part in of), **_numbers(data, own))  # type: ignore[no-any-return]
-    if not isinstance(found, Rule):
-        raise ValueError(f'Recipe: {name} takes rules; give them as "of": [...]')
-    return found.bind(**_numbers(data, own))
-
-
-def _numbers(data: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _number(value, own) for name, value in data.items()}
-
-
-def _number(value: Any, own: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        data = dict(value)
-        name = data.pop("schedule", None)
-        known = {**registry.schedules(), **{k: v for k, v in own.items() if isinstance(v, Schedule)}}
-        if name not in known:
-            raise ValueError(unknown("Recipe", "schedule", str(name), known))
-        return known[name](**_numbers(data, own))
-    return [_number(v, own) for v in value] if isinstance(value, list) else value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from optcore.effects import Due
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
-from optcore.parts import Field, NoState, Part, Refresh, fields_of
+from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_undrawn
 from optcore.typing import Namespace, NonNegative
 
 __all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Refresh", "Rule", "rule"]
@@ -27,6 +28,8 @@ Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
 """A law in execution: yields requests, receives answers, returns (d, new state)."""
 Conventions: TypeAlias = Mapping[str, Mapping[str, Any]]
 """For each library the numbers and switches with which a rule meets it."""
+Names: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Switches of leaves by regular expressions on their paths."""
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -74,6 +77,8 @@ class Rule(ABC):
     hypers: Mapping[str, Hyper]
     template: Mapping[str, Any]
     bound: Mapping[str, Any]
+    names: Names = EMPTY
+    """Switches of leaves by regular expressions on their paths, of several the last one's."""
 
     # What differs between a law, a chain and a combinator.
 
@@ -203,6 +208,7 @@ class Primitive(Rule):
     hypers: Mapping[str, Hyper]
     template: Mapping[str, Any]
     conventions: Conventions
+    names: Names = field(default_factory=lambda: EMPTY)
     bound: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
@@ -292,6 +298,7 @@ def rule(
     lr: float | None = None,
     decay: DecayPlace | None = None,
     like: Conventions = EMPTY,
+    names: Names = EMPTY,
     title: str | None = None,
     family: str | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
@@ -301,7 +308,8 @@ def rule(
     ----------
     State
         NamedTuple of arrays. A field's ``#:`` comment gives its meaning and ``unit [g^2]``; a field
-        annotated ``Shared`` is one value for the whole tree, one annotated ``Noise`` fresh normal numbers.
+        annotated ``Shared`` is one value for the whole tree, one annotated ``Noise`` fresh normal numbers,
+        one annotated ``Drawn`` normal numbers at the start, of the deviation that ``init`` gives.
     owns
         What d contains beyond a direction: ``"lr"`` makes d the displacement, ``"decay"`` puts the decay
         into it (and the learning rate, where the law takes ``lr``), ``"p"`` makes d the new parameter.
@@ -324,6 +332,10 @@ def rule(
         The source's default learning rate, and where decay enters by default.
     like
         The numbers and switches with which another library is met: ``{"keras": {"epsilon": 1e-7}}``.
+    names
+        Switches of the law for leaves whose path a regular expression finds: ``{"bias$": {"use": "offset"}}``, of
+        several the last one's. They stand in for a default alone: what is bound to something else, or given by a
+        recipe's ``leaves``, wins. A leaf without a name has the default.
     title
         The class name in PyTorch and Keras, where it is not the name in CamelCase.
     family
@@ -350,6 +362,13 @@ def rule(
             raise TypeError(f"{name}: owns={owns!r} but the law takes {takes}; a law takes what it owns")
         for library, convention in like.items():
             check_all(f"{name}(like={library!r})", hypers, convention)
+        for pattern, given in names.items():
+            re.compile(pattern)
+            check_all(
+                f"{name}(names={pattern!r})", {k: h for k, h in hypers.items() if k not in TEMPLATE and h.static}, given
+            )
+        fields = fields_of(State, law)
+        refuse_undrawn(name, fields, init)
         if owns == "p" and decay is None:
             template["decay"] = "before"
             hypers["decay"] = replace(hypers["decay"], default="before")
@@ -369,10 +388,11 @@ def rule(
             initial=Part(init) if init else None,
             refresh=refresh,
             refreshers=(Part(refresh.first or refresh.fn), Part(refresh.fn)) if refresh else (),
-            fields=fields_of(State, law),
+            fields=fields,
             hypers=MappingProxyType(hypers),
             template=template,
             conventions=like,
+            names=MappingProxyType(dict(names)),
         )
 
     return decorate

@@ -19,6 +19,7 @@ __all__ = [
     "Array",
     "Count",
     "Decay",
+    "Drawn",
     "Epsilon",
     "Finite",
     "Layout",
@@ -154,7 +155,7 @@ class _Mark:
         return self.name
 
 
-SHARED, NOISE = _Mark("Shared"), _Mark("Noise")
+SHARED, NOISE, DRAWN = _Mark("Shared"), _Mark("Noise"), _Mark("Drawn")
 Shared: TypeAlias = Annotated[Array, SHARED]
 """One value for the whole tree, 0-d or a vector, computed from totals, scalars and old shared fields only."""
 Noise: TypeAlias = Annotated[Array, NOISE]
@@ -162,6 +163,12 @@ Noise: TypeAlias = Annotated[Array, NOISE]
 
 They come from the recipe's seed, the leaf's path, its count of updates and each element's index. A caller of the pure
 rule puts them into the state, which starts with zeros there.
+"""
+Drawn: TypeAlias = Annotated[Array, DRAWN]
+"""Normal numbers at the start, which the driver draws once; then an array of the state like any other.
+
+The law's ``init`` gives their standard deviation, as an array of the field's shape. They come from the recipe's seed,
+the leaf's path, the field's name and each element's index; from seed 0 and an empty path for the pure ``rule.init(p)``.
 """
 
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]

@@ -25,6 +25,7 @@ EXAMPLES = {
     "batch_growth": f"decay={COSINE},start=8,limit=64",
     "batch_residual": f"decay={COSINE},start=8,limit=64",
     "chebyshev": "steps=64",
+    "clocked": f"of={COSINE},sizes=(0:1,40:2,60:4),start=1",
     "constant": "value=1",
     "cosine": "peak=1,steps=100,floor=0.1",
     "ema_warmup": "decay=0.9",

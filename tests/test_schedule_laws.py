@@ -35,7 +35,8 @@ def example(name: str) -> Any:
     }  # fmt: skip
     own = {
         "wsd": {"decay": 6, "start": 0.01}, "ema_warmup": {"decay": 0.9}, "batch_growth": {"start": 2},
-        "batch_residual": {"start": 2}, "half_life_linear": {"start": 0.5, "end": 0.99},
+        "batch_residual": {"start": 2}, "clocked": {"start": 2, "sizes": ((0, 2), (4, 3), (9, 8), (12, 1))},
+        "half_life_linear": {"start": 0.5, "end": 0.99},
         "warmup": {"start": 0.25, "ahead": True},
         "one_cycle_momentum": {"low": 0.85, "high": 0.95},
     }  # fmt: skip

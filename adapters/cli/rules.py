@@ -63,6 +63,8 @@ def _card(row: dict[str, Any]) -> list[str]:
         lines.append(f"  state {s['name']}{' for the whole tree' if s['shared'] else ''}: {s['doc']}")
     for h in row["hyper_parameters"]:
         lines.append(f"  {h['name']} = {h['default']} in {h['range']}, unit {h['unit']}")
+    for pattern, given in row.get("names", {}).items():
+        lines.append(f"  leaves named {pattern}: {', '.join(f'{k} = {v}' for k, v in given.items())}")
     if row["conventions"]:
         lines.append(f"  like = {', '.join(row['conventions'])}")
     return lines
@@ -99,6 +101,7 @@ def _row(family: str, rule: Rule) -> dict[str, Any]:
         "hyper_parameters": [_hyper(h) for h in own],
         "source": source(rule.doc),
         "conventions": conventions,
+        "names": {pattern: dict(given) for pattern, given in rule.names.items()},
     }
 
 

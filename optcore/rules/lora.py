@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Ge, Gt
 
 from optcore.compose import combinator
 from optcore.rule import Law
-from optcore.typing import Array, Count, Namespace, Positive, Scalar, Unit
+from optcore.typing import Array, Count, Drawn, Namespace, Positive, Scalar, Unit
 
 
 class LoraState(NamedTuple):
     a: Array  #: left factor (rows, rank), zero at the start; unit [p]
-    b: Array  #: right factor (rank, columns), the first rows of the parameter at the start; unit [p]
+    b: Drawn  #: right factor (rank, columns), normal numbers at the start; unit [p]
     left: Any
     right: Any
 
 
 def _start(
-    left: Callable[..., Any], right: Callable[..., Any], xp: Namespace, p: Array, *, rank: Count = 4
+    left: Callable[..., Any],
+    right: Callable[..., Any],
+    xp: Namespace,
+    p: Array,
+    *,
+    rank: Count = 4,
+    spread: Annotated[float, Gt(0), Unit(p=1)] = 1.0,
 ) -> LoraState:
     rank = min(rank, *p.shape)
-    a, b = xp.zeros_like(p)[:, :rank], p[:rank, :] + 0.0
+    a, b = xp.zeros_like(p)[:, :rank], xp.ones_like(p)[:rank, :] * (spread / sqrt(rank))
     return LoraState(a, b, left(xp, a), right(xp, b))
 
 
@@ -44,8 +51,10 @@ def lora(
     """The displacement of ``p = base + scale a b`` when its factors take steps ``lr`` and ``lr ratio`` of two rules.
 
     Their gradients are ``scale g b^T`` and ``scale a^T g``; base is never formed. With gradient descent the step is
-    ``lr scale^2 (g b^T b + a a^T g) - lr^2 scale^3 g b^T a^T g`` at ratio 1. A random start of the parameter makes
-    its first rows a random projection; put other factors into the state for another start.
+    ``lr scale^2 (g b^T b + a a^T g) - lr^2 scale^3 g b^T a^T g`` at ratio 1. The left factor a starts at zero, the
+    right one b with normal numbers of deviation ``spread / sqrt(rank)``, whose ``E[b^T b] = spread^2 I`` makes the
+    first step of gradient descent ``lr scale^2 spread^2 g`` on average; Hu et al. name them B, zero, and A, normal,
+    and leave the deviation open. Put other factors into the state for another start.
     Source: Hu et al. 2022, eq. 3; Su 2023 (kexue.fm 9590); a rate for each factor: Hayou et al. 2024 (LoRA+).
     """
     da, one = yield from left(xp, s.a, scale * (g @ xp.matrix_transpose(s.b)), s.left, t)

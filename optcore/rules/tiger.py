@@ -12,7 +12,16 @@ from optcore.rule import rule
 from optcore.scalars import select
 from optcore.typing import Array, Count, Decay, Namespace, NonNegative, Scalar, Unit, UnitInterval
 
-Use = Literal["shape", "weight", "embedding", "offset", "factor"]
+Use = Literal["shape", "gain", "weight", "embedding", "offset", "factor"]
+
+END = r"([/.](raw_)?value)?$"  # nnx keeps a parameter's array under its name
+NAMES = {
+    r"(^|[/.])(weight|scale|gain)" + END: {"use": "gain"},
+    r"(?i)(^|[/.])([^/.]*embed(ding)?s?|embed_(tokens|positions)|wte|wpe)([/.]weight)?" + END: {"use": "embedding"},
+    r"(^|[/.])[^/.]*gamma[^/.]*" + END: {"use": "factor"},
+    r"(^|[/.])[^/.]*(bias|beta)[^/.]*" + END: {"use": "offset"},
+}
+"""The classes of the source (gamma, bias and beta, embeddings), with what torch, JAX' libraries and Keras call them."""
 
 
 class TigerState(NamedTuple):
@@ -26,7 +35,7 @@ def _size(xp: Namespace, p: Array, use: Use, half: Scalar) -> Any:
     return half if use in ("offset", "factor") else rms(xp, p)
 
 
-@rule(TigerState, family="sign", kind="leafwise", axes=True, owns="decay", repairs=True)
+@rule(TigerState, family="sign", kind="leafwise", axes=True, owns="decay", repairs=True, names=NAMES)
 def tiger(
     xp: Namespace,
     p: Array,
@@ -46,11 +55,16 @@ def tiger(
     """``lr size (sign(m) + weight_decay p)`` once in ``every`` steps, whose gradients m has gathered by then.
 
     ``size`` is RMS(p) for weights, each row's for an "embedding", and ``half`` for an "offset" (bias, beta) and a
-    "factor" (gamma), which do not decay; "shape" takes leaves of two axes and more for weights, others for offsets.
+    "factor" (gamma), which do not decay. "shape" takes leaves of two axes and more for weights, others for offsets,
+    but where a leaf has a name it is the name's class, as the source has it: bias and beta, gamma, embeddings. Ours
+    is that torch's, Keras' and JAX' other names count too, as wte, and that a weight, scale or gain is a "gain", a
+    factor of at most one axis, else a weight: so are the weights of norms in a Sequential, whose layers have no
+    names, and also the slopes of a PReLU. Without any name, as behind torch's ``parameters()``, axes alone decide.
     A gradient with a NaN leaves m and draws p towards 0, a factor towards ``centre``, by ``shrink``.
     Source: Su 2023 (kexue.fm 9512) and bojone/tiger.
     """
-    use = ("weight" if p.ndim > 1 else "offset") if use == "shape" else use
+    if use in ("shape", "gain"):
+        use = "weight" if p.ndim > 1 else "offset" if use == "shape" else "factor"
     spoilt = largest(xp, xp.where(g == g, xp.zeros_like(g), xp.ones_like(g))) > 0
     first, last = (t - 1) % every == 0, t % every == 0
     kept = xp.where(spoilt, xp.ones_like(s.m), select(xp, first, beta, 1.0) * xp.ones_like(s.m))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from optcore.scalars import SMALLEST
-from optcore.schedule import Schedule, ScheduleOr, resolve, schedule
+from optcore.schedule import Points, Schedule, ScheduleOr, resolve, schedule
 from optcore.typing import Count
 
-__all__ = ["batch_growth", "batch_residual", "growing_batch"]
+__all__ = ["batch_growth", "batch_residual", "clocked", "grown"]
 
 
-def _grown(xp: Any, e: Any, decay: Any, start: int, limit: int) -> Any:
-    share = resolve(decay, xp, e) / resolve(decay, xp, 0) + 0.0 * e
+def grown(xp: Any, share: Any, start: int, limit: int) -> Any:
+    """The batch in micro-batches where the rate is this share of its first: a whole number in [start, limit]."""
     size = xp.floor(start / xp.maximum(share, SMALLEST) + 0.5)
     return xp.minimum(xp.maximum(size, 1.0 * start), 1.0 * limit)
+
+
+def _share(xp: Any, e: Any, decay: Any) -> Any:
+    return resolve(decay, xp, e) / resolve(decay, xp, 0) + 0.0 * e
 
 
 def _starts(*, decay: Any, start: int, limit: int) -> None:
@@ -29,20 +34,38 @@ def _starts(*, decay: Any, start: int, limit: int) -> None:
 def batch_growth(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Count) -> Any:
     """``round(start * decay(0)/decay(e))`` in [start, limit]: how many micro-batches make one update.
 
+    The step e is the decay's own, ``start`` micro-batches each; :func:`optcore.recipes.growing_batch` converts it.
     Source: Smith, Kindermans, Ying & Le 2018: the noise lr N/B falls by a larger B as by a smaller lr.
     """
-    return _grown(xp, e, decay, start, limit)
+    return grown(xp, _share(xp, e, decay), start, limit)
 
 
 @schedule(guard=_starts)
 def batch_residual(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Count) -> Any:
     """``decay(e) * B(e)/start`` with B of :data:`batch_growth`: the learning rate that is left to fall.
 
+    The step e is the decay's own, as in :data:`batch_growth`.
     Source: Smith, Kindermans, Ying & Le 2018: with it lr/B is that of the decay at every step.
     """
-    return resolve(decay, xp, e) * (_grown(xp, e, decay, start, limit) / start)
+    return resolve(decay, xp, e) * (grown(xp, _share(xp, e, decay), start, limit) / start)
 
 
-def growing_batch(decay: ScheduleOr, *, start: int, limit: int) -> tuple[Schedule, Schedule]:
-    """The batch size (in micro-batches) and the learning rate that stand in for a decay with batches of ``start``."""
-    return batch_growth(decay=decay, start=start, limit=limit), batch_residual(decay=decay, start=start, limit=limit)
+def _from_the_start(*, sizes: Any, **others: Any) -> None:
+    if sizes[0][0] != 0 or any(size < 1 or size != int(size) for _, size in sizes):
+        raise ValueError(
+            f"sizes={sizes!r} is no table of batches; give whole sizes of at least 1, the first at update 0"
+        )
+
+
+@schedule(guard=_from_the_start)
+def clocked(xp: Any, e: Any, *, of: ScheduleOr, sizes: Points, start: Count) -> Any:
+    """``of`` at step ``M(e)/start``, where M(e) counts the micro-batches before update e.
+
+    ``sizes`` are pairs (update, micro-batches) that hold from their update on; ``of`` counts updates of ``start``
+    micro-batches each. Source: Smith, Kindermans, Ying & Le 2018, who compare by epochs.
+    """
+    before, micro = 0.0, sizes[0][1] * e
+    for (a, size), (b, larger) in itertools.pairwise(sizes):
+        before += size * (b - a)
+        micro = xp.where(e >= b, before + larger * (e - b), micro)
+    return resolve(of, xp, micro / start) + 0.0 * e

@@ -303,12 +303,12 @@ def step_sizes_of_the_text(
     return p
 
 
-def lora_by_torch(p: Any, grads: Any, *, rank: int, lr: float, ratio: float, scale: float) -> Any:
-    """torch's own Adam on the factors, their gradients by autodiff of the composed matrix."""
+def lora_by_torch(p: Any, grads: Any, *, rank: int, lr: float, ratio: float, scale: float, spread: float) -> Any:
+    """torch's own Adam on the factors, their gradients by autodiff of the composed matrix; from the drawn start."""
     import torch
 
-    rank = min(rank, *p.shape)
-    a, b = torch.zeros(p.shape[0], rank, dtype=torch.float64), torch.tensor(p[:rank])
+    drawn = optcore.lora(optcore.sgd, optcore.sgd, rank=rank, spread=spread).init(p).b
+    a, b = torch.zeros(p.shape[0], min(rank, *p.shape), dtype=torch.float64), torch.tensor(drawn)
     base = torch.tensor(p)
     a.requires_grad_()
     b.requires_grad_()
@@ -343,7 +343,10 @@ PAPERS += [
     Paper(
         lambda **numbers: optcore.lora(optcore.adam, optcore.adam, **numbers),
         lora_by_torch,
-        {"rank": st.integers(1, 4), "lr": rates, "ratio": st.floats(0.5, 16), "scale": st.floats(0.1, 2)},
+        {
+            "rank": st.integers(1, 4), "lr": rates, "ratio": st.floats(0.5, 16), "scale": st.floats(0.1, 2),
+            "spread": st.floats(0.1, 2),
+        },
         shapes=((4, 3), (3, 5), (6, 6)),
     ),
 ]  # fmt: skip
