@@ -10,7 +10,7 @@ import torch
 
 from optcore.adapters.torch_forms import WHO, Chained, Factors, Sequential
 from optcore.adapters.torch_schedule import ScheduleLR, checked, put, rates_of
-from optcore.adapters.torch_state import OURS, epoch_of
+from optcore.adapters.torch_state import OURS, epoch_of, read
 from optcore.schedule import Schedule
 
 __all__ = ["ChainedScheduler", "LambdaLR", "SequentialLR"]
@@ -36,6 +36,9 @@ class Resuming(LRScheduler):
             raise ValueError(
                 f"{WHO}: the state holds the rates of {len(rates)} parameter groups, the optimizer has {len(groups)}"
             )
+        for part, state in zip(getattr(self, "_schedulers", ()), found.get("_schedulers", ()), strict=True):
+            if isinstance(part, ScheduleLR):  # raises before anything moves
+                read(state, part.form, groups, "betas" in self.optimizer.defaults)
         alone = all(float(group["lr"]) == float(rate) for group, rate in zip(groups, before, strict=False))
         super().load_state_dict(found)
         if ours or alone:

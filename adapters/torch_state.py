@@ -221,7 +221,10 @@ def _round(form: Named, state: Mapping[str, Any], n: int, epoch: float, beta1: b
 def _members(state: Mapping[str, Any], own: Sequence[Form], groups: Any, beta1: bool) -> list[Found]:
     """The parts of a composition, each beside our own where there are as many."""
     states = state["_schedulers"]
-    owns = own if len(own) == len(states) else [NOTHING] * len(states)
+    owns = list(own) if len(own) == len(states) else [NOTHING] * len(states)
+    owns = [
+        NOTHING if "lr_lambdas" in each and isinstance(x, Named) else x for each, x in zip(states, owns, strict=True)
+    ]
     return [_torchs(each, mine, groups, beta1) for each, mine in zip(states, owns, strict=True)]
 
 
