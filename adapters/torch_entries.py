@@ -83,7 +83,7 @@ def entries(form: Named, n: int, epoch: float, beta1: bool) -> dict[str, Any]:
     """The entries of torch's scheduler of a name beside the common ones."""
     given = form.given
     own = [form.own(i) for i in range(n)]
-    momentum = {"use_beta1": beta1} if given.get("cycle_momentum") else {}
+    momentum: dict[str, Any] = {"use_beta1": beta1} if given.get("cycle_momentum") else {}
     match form.name:
         case "CosineAnnealingWarmRestarts":
             _, since, length = cycle(Host, float(max(epoch, 0)), given["T_0"], given["T_mult"])

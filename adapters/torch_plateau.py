@@ -63,7 +63,7 @@ class ReduceLROnPlateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
         self.best, self.num_bad_epochs, self.cooldown_counter = after.best, int(after.bad), int(after.cooldown)
         self._last_lr = [g["lr"].clone() if torch.is_tensor(g["lr"]) else g["lr"] for g in groups]
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:  # type: ignore[override]
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over where another one was, ours or torch's, with its options; the rates are the optimizer's own state.
 
         Raises ValueError, before anything moves, for a state that is none of a plateau or has options out of range.

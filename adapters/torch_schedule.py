@@ -39,7 +39,7 @@ class ScheduleLR(torch.optim.lr_scheduler.LRScheduler):
         check_momentum(optimizer, self.laws)
         self.rates = None if form.anneals else list(rates)
         super().__init__(optimizer, last_epoch)
-        self.base_lrs = [form.base(i, rate) for i, rate in enumerate(self.rates or self.base_lrs)]
+        self.base_lrs = [form.base(i, float(rate)) for i, rate in enumerate(self.rates or self.base_lrs)]
 
     def get_lr(self) -> list[Any]:
         """The rates of the groups at ``last_epoch``."""
@@ -103,7 +103,7 @@ class ScheduleLR(torch.optim.lr_scheduler.LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: the entries of torch's own class at this step, the schedules, and the rates of the groups."""
-        rates = self.base_lrs if self.rates is None else self.rates
+        rates: Any = self.base_lrs if self.rates is None else self.rates
         entries = written(self.form, rates, self.base_lrs, self.last_epoch, "betas" in self.optimizer.defaults)
         own = record(self.form, self.rates, self.base_lrs, self.last_epoch, rates_of(self.optimizer))
         return entries | {"_last_lr": list(self._last_lr), OURS: own}
