@@ -2,20 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from optcore import schedules as s
-from optcore.adapters.torch_named import Named
-from optcore.adapters.torch_schedule import WHO, AnnealLR, Law, ScheduleLR, checked, through
+from optcore.adapters.torch_forms import WHO, Chained, Factors, Sequential
+from optcore.adapters.torch_schedule import ScheduleLR, checked, put, rates_of
+from optcore.adapters.torch_state import OURS, epoch_of, read
 from optcore.schedule import Schedule
 
 __all__ = ["ChainedScheduler", "LambdaLR", "SequentialLR"]
 
 LRScheduler = torch.optim.lr_scheduler.LRScheduler
+
+
+class Resuming(LRScheduler):
+    """What torch's own classes lack: a loaded state writes its rates, which building the scheduler may have changed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Torch's own, and the rates of the groups."""
+        found: dict[str, Any] = super().state_dict()
+        return found | {OURS: {"last_epoch": epoch_of(found), "lr": rates_of(self.optimizer)}}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over where another scheduler was, and write the rates of its step to the groups."""
+        found, groups, before = dict(state_dict), self.optimizer.param_groups, list(self._last_lr)
+        mine = found.pop(OURS, {"last_epoch": None})
+        ours = mine["last_epoch"] == epoch_of(found)  # torch's own class keeps the entry, and goes on without it
+        rates = mine["lr"] if ours else found["_last_lr"]
+        if len(rates) != len(groups):
+            raise ValueError(
+                f"{WHO}: the state holds the rates of {len(rates)} parameter groups, the optimizer has {len(groups)}"
+            )
+        for part, state in zip(getattr(self, "_schedulers", ()), found.get("_schedulers", ()), strict=True):
+            if isinstance(part, ScheduleLR):  # raises before anything moves
+                read(state, part.form, groups, "betas" in self.optimizer.defaults)
+        alone = all(float(group["lr"]) == float(rate) for group, rate in zip(groups, before, strict=False))
+        super().load_state_dict(found)
+        if ours or alone:
+            for group, rate in zip(groups, rates, strict=True):
+                put(group, float(rate))
+            for part in _running(self):
+                if getattr(part, "cycle_momentum", False):
+                    part._get_lr_called_within_step = True  # get_lr writes the momentum, and warns outside of a step
+                    part.get_lr()
+                    part._get_lr_called_within_step = False
+
+
+class FunctionLR(Resuming, torch.optim.lr_scheduler.LambdaLR):
+    """torch's LambdaLR, of functions."""
+
+
+class TorchChain(Resuming, torch.optim.lr_scheduler.ChainedScheduler):
+    """torch's ChainedScheduler, of torch's own schedulers."""
+
+
+class TorchSequence(Resuming, torch.optim.lr_scheduler.SequentialLR):
+    """torch's SequentialLR, where not all parts are ours."""
+
+
+def _running(scheduler: Any) -> list[Any]:
+    """The schedulers whose turn it is."""
+    parts = getattr(scheduler, "_schedulers", None)
+    if parts is None:
+        return [scheduler]
+    if hasattr(scheduler, "_milestones"):
+        parts = [parts[bisect_right(scheduler._milestones, scheduler.last_epoch)]]
+    return [each for part in parts for each in _running(part)]
 
 
 def ChainedScheduler(schedulers: Sequence[LRScheduler], optimizer: Any = None) -> LRScheduler:
@@ -26,36 +81,19 @@ def ChainedScheduler(schedulers: Sequence[LRScheduler], optimizer: Any = None) -
     """
     parts = list(schedulers)
     if not any(isinstance(part, ScheduleLR) for part in parts):
-        return torch.optim.lr_scheduler.ChainedScheduler(parts, optimizer)
+        return TorchChain(parts, optimizer)
     ours = _ours("ChainedScheduler", parts, optimizer)
     if len({part.last_epoch for part in ours}) > 1:
         raise ValueError(f"{WHO}.ChainedScheduler: the schedulers are at steps {[p.last_epoch for p in ours]}, not one")
     for part in ours:
-        if not part.scales or any("momentum" in law for law in part.laws):
+        if not part.form.factor or any("momentum" in law for law in part.laws):
             raise ValueError(
-                f"{WHO}.ChainedScheduler: {part.laws[0]!r} sets the rate or a momentum, and does not multiply what is "
+                f"{WHO}.ChainedScheduler: {part.form!r} sets the rate or a momentum, and does not multiply what is "
                 "there; give optcore.schedules.product(parts=...) to scheduler"
             )
-    groups, makes = ours[0].optimizer.param_groups, [part._make for part in ours]
-    rates = [float(group["initial_lr"]) for group in groups]
-    make = Chained(tuple(makes)) if all(isinstance(each, Named | Chained) for each in makes) else None
-    if make is not None:
-        laws = [make(i, rate) for i, rate in enumerate(rates)]
-    else:
-        over = [rate ** (1 - len(ours)) if rate else 0.0 for rate in rates]
-        laws = [{"lr": s.product(parts=[*(part.laws[i]["lr"] for part in ours), x])} for i, x in enumerate(over)]
-    return ScheduleLR(ours[0].optimizer, laws, ours[0].last_epoch - 1, make)
-
-
-@dataclass(frozen=True)
-class Chained:
-    """The product of what others give to group i: the first at the group's rate, the others at a rate of 1."""
-
-    makes: tuple[Any, ...]
-
-    def __call__(self, i: int, rate: float) -> Law:
-        first, *others = self.makes
-        return {"lr": s.product(parts=[first(i, rate)["lr"], *(make(i, 1.0)["lr"] for make in others)])}
+    rates = [float(group["initial_lr"]) for group in ours[0].optimizer.param_groups]
+    form = Chained(tuple(part.form for part in ours))
+    return ScheduleLR(ours[0].optimizer, form, ours[0].last_epoch - 1, rates)
 
 
 def SequentialLR(
@@ -64,7 +102,7 @@ def SequentialLR(
     """As torch's SequentialLR, each scheduler from its milestone on, with a step that starts at 0 there."""
     parts = list(schedulers)
     if not parts or not all(isinstance(part, ScheduleLR) for part in parts):
-        return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, list(milestones), last_epoch)
+        return TorchSequence(optimizer, parts, list(milestones), last_epoch)
     ours = _ours("SequentialLR", parts, optimizer)
     if len(milestones) != len(parts) - 1:
         raise ValueError(
@@ -72,36 +110,9 @@ def SequentialLR(
             f"than the number of milestone points, but got number of schedulers {len(parts)} and the "
             f"number of milestones to be equal to {len(milestones)}"
         )
-    if len(parts) == 1:
-        return ScheduleLR(optimizer, ours[0].laws, last_epoch)
-    spans = [b - a for a, b in zip([0, *milestones], milestones, strict=False)]
-    laws: list[Law] = []
-    for i in range(len(optimizer.param_groups)):
-        found: list[Law] = []
-        for k, part in enumerate(ours):
-            law = part.laws[i]
-            if k == 0 and (
-                isinstance(part._make, Chained) or (isinstance(part._make, Named) and part._make.multiplies)
-            ):
-                law = part._make(i, float(optimizer.param_groups[i]["initial_lr"]))  # OneCycleLR has set another
-            elif k and isinstance(part, AnnealLR) and part._make is not None:
-                law = through(part._make, i, found[-1]["lr"](spans[k - 1] - 1), 0)
-            found.append(law)
-        law = {"lr": s.join(parts=[each["lr"] for each in found], boundaries=tuple(milestones))}
-        if any("momentum" in each for each in found):
-            law["momentum"] = s.join(parts=_momenta(found, spans), boundaries=tuple(milestones))
-        laws.append(law)
-    return ScheduleLR(optimizer, laws, last_epoch)
-
-
-def _momenta(laws: Sequence[Law], spans: Sequence[int]) -> list[Schedule]:
-    """The momentum of each part; where it has none what the part before it left, or the next one begins with."""
-    first = next(law["momentum"] for law in laws if "momentum" in law)
-    found: list[Schedule] = []
-    for k, law in enumerate(laws):
-        left = found[-1](max(spans[k - 1] - 1, 0)) if found else first(0)
-        found.append(law.get("momentum") or s.constant(value=left))
-    return found
+    rates = tuple(tuple(map(float, part.rates or part.base_lrs)) for part in ours)
+    form = Sequential(tuple(part.form for part in ours), rates, tuple(milestones))
+    return ScheduleLR(optimizer, form, last_epoch, [float(group["initial_lr"]) for group in optimizer.param_groups])
 
 
 def LambdaLR(optimizer: Any, lr_lambda: Any, last_epoch: int = -1) -> LRScheduler:
@@ -115,13 +126,8 @@ def LambdaLR(optimizer: Any, lr_lambda: Any, last_epoch: int = -1) -> LRSchedule
     if len(each) != len(groups):
         raise ValueError(f"Expected {len(groups)} lr_lambdas, but got {len(each)}")
     if any(not isinstance(factor, Schedule) for factor in each):
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, [_function(factor) for factor in each], last_epoch)
-    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
-    laws = [
-        {"lr": s.product(parts=[checked(f"lr_lambda[{i}]", factor), rate])}
-        for i, (factor, rate) in enumerate(zip(each, rates, strict=True))
-    ]
-    return ScheduleLR(optimizer, laws, last_epoch)
+        return FunctionLR(optimizer, [_function(factor) for factor in each], last_epoch)
+    return ScheduleLR(optimizer, Factors(tuple(checked(f"lr_lambda[{i}]", x) for i, x in enumerate(each))), last_epoch)
 
 
 def _function(factor: Any) -> Callable[[int], float]:

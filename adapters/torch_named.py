@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from optcore.adapters.native import schedules
 from optcore.adapters.native.schedules.torch import PER_GROUP
-from optcore.adapters.torch_schedule import WHO, AnnealLR, Law, ScheduleLR, put
+from optcore.adapters.torch_forms import Named
+from optcore.adapters.torch_schedule import ScheduleLR, check_momentum, put
 
-__all__ = ["Named", "named"]
+__all__ = ["named"]
 
-SCALES = {
-    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LinearLR", "MultiStepLR", "PolynomialLR", "StepLR",
-}  # fmt: skip
-"""Schedulers that multiply the rate a group has; the others set it."""
 STARTS = {"CyclicLR", "OneCycleLR"}
 """Schedulers that set a group's first rate at once."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """The laws that torch's scheduler of a name and its arguments give to group i at its rate."""
-
-    name: str
-    given: dict[str, Any]
-
-    def __call__(self, i: int, rate: float) -> Law:
-        own = {k: self._own(k, v, i) if k in PER_GROUP else v for k, v in self.given.items()}
-        law: Law = schedules.table("torch")[self.name](rate, **own)
-        return law
-
-    @property
-    def multiplies(self) -> bool:
-        """Whether torch multiplies the rate a group has."""
-        return self.name in SCALES
-
-    def _own(self, option: str, value: Any, i: int) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        if i >= len(value):
-            raise ValueError(
-                f"{WHO}.{self.name}: {option}={value!r} has no value for a parameter group that was added; "
-                "make another scheduler"
-            )
-        return value[i]
 
 
 def named(name: str) -> Callable[..., ScheduleLR]:
@@ -72,15 +40,17 @@ def named(name: str) -> Callable[..., ScheduleLR]:
                     f"{option} must have the same length as optimizer.param_groups. "
                     f"{option} has {len(given[option])} values, param_groups has {len(groups)}."
                 )
-        law = Named(name, given)
-        laws = [law(i, float(group.get("initial_lr", group["lr"]))) for i, group in enumerate(groups)]
+        form = Named(name, given)
+        rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+        laws = [form.law(i, rate) for i, rate in enumerate(rates)]
+        check_momentum(optimizer, laws)
         if last_epoch == -1 and name in STARTS:
-            for group, each in zip(groups, laws, strict=True):
-                put(group, each["lr"](0))
-                if name == "OneCycleLR":  # torch's CyclicLR leaves an initial rate that is there
-                    group["initial_lr"] = each["lr"](0)
-        made = AnnealLR if name == "SWALR" else ScheduleLR
-        return made(optimizer, laws, last_epoch, law, law.multiplies and not given.get("eta_min"))
+            for group, law in zip(groups, laws, strict=True):
+                put(group, law["lr"](0))
+        if last_epoch == -1 or form.anneals:
+            for i, group in enumerate(groups):
+                group.update(form.kept(i))
+        return ScheduleLR(optimizer, form, last_epoch, rates)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"torch's {name} as a schedule: the value depends on the step alone."

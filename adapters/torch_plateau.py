@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,11 @@ from optcore.plateau import Plateau, PlateauState, number, reduce_on_plateau
 __all__ = ["ReduceLROnPlateau"]
 
 WHO = "ReduceLROnPlateau"
+STATE = {
+    "best", "cooldown", "cooldown_counter", "default_min_lr", "eps", "factor", "last_epoch", "min_lrs", "mode",
+    "num_bad_epochs", "patience", "threshold", "threshold_mode",
+}  # fmt: skip
+"""What a state must hold: the options and the counters."""
 
 
 class ReduceLROnPlateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -57,6 +62,28 @@ class ReduceLROnPlateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
             after = plateau.reduced(after)
         self.best, self.num_bad_epochs, self.cooldown_counter = after.best, int(after.bad), int(after.cooldown)
         self._last_lr = [g["lr"].clone() if torch.is_tensor(g["lr"]) else g["lr"] for g in groups]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over where another one was, ours or torch's, with its options; the rates are the optimizer's own state.
+
+        Raises ValueError, before anything moves, for a state that is none of a plateau or has options out of range.
+        """
+        kept = set(self.__dict__) - {"optimizer"}
+        if missing := sorted(STATE - set(state_dict)):
+            raise ValueError(
+                f"optcore.adapters.torch: {WHO}: a state with {sorted(state_dict)} lacks {missing} and is none of "
+                f"{WHO}; give its state_dict()"
+            )
+        if unknown := sorted(set(state_dict) - kept - {"verbose"}):  # old versions of torch keep verbose
+            raise ValueError(f"optcore.adapters.torch: {WHO}: {unknown} of the state mean nothing here; leave them out")
+        _plateau(*(state_dict[k] for k in ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown")))
+        floors, groups = state_dict["min_lrs"], len(self.optimizer.param_groups)
+        if len(floors) != groups and state_dict["default_min_lr"] is None:
+            raise ValueError(
+                f"optcore.adapters.torch: {WHO}: min_lrs={floors!r} of the state is for {len(floors)} parameter "
+                f"groups, and there are {groups}"
+            )
+        super().load_state_dict(dict(state_dict))
 
     def _floors(self, groups: int) -> list[float]:
         """The smallest rate of each group, of groups added since too."""

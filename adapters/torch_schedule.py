@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from optcore import schedules as s
 from optcore.adapters.torch_base import Optimizer
-from optcore.recipe import Recipe
+from optcore.adapters.torch_entries import written
+from optcore.adapters.torch_forms import WHO, Form, Given, Law, Same, through
+from optcore.adapters.torch_state import OURS, read, record
 from optcore.schedule import Schedule
 
-__all__ = ["AnnealLR", "ScheduleLR", "scheduler"]
+__all__ = ["ScheduleLR", "scheduler"]
 
-Law = dict[str, Schedule]
-"""What a group follows: the schedule of its ``lr`` and, where there is one, of its ``momentum``."""
-WHO = "optcore.adapters.torch"
 WRITERS: weakref.WeakKeyDictionary[Any, weakref.ref[ScheduleLR]] = weakref.WeakKeyDictionary()
 """Which of our schedulers wrote the rates of an optimizer last."""
 
@@ -28,57 +26,59 @@ class ScheduleLR(torch.optim.lr_scheduler.LRScheduler):
     """A torch scheduler whose values are those of schedules, one for each group.
 
     The value is that of the schedule at ``last_epoch`` and depends on nothing else, so a rate edited by hand lasts
-    until the next step, which warns. ``laws`` holds for each group the schedules of its ``lr`` and, where there is
-    one, of its ``momentum`` (beta1 where the group has betas). ``make(i, rate)`` gives the laws of group i, for groups
-    that are added later; without it they are refused. ``scales`` says that the rate of a group multiplies its law.
+    until the next step, which warns. ``form`` makes the laws of a group from its number in ``rates``, by default the
+    rate that it began with: the schedules of its ``lr`` and, where there is one, of its ``momentum`` (beta1 where the
+    group has betas).
     """
 
-    def __init__(
-        self,
-        optimizer: Any,
-        laws: Sequence[Law],
-        last_epoch: int = -1,
-        make: Callable[[int, float], Law] | None = None,
-        scales: bool = True,
-    ) -> None:
-        if len(laws) != len(optimizer.param_groups):
-            raise ValueError(
-                f"{WHO}: {len(laws)} schedules for {len(optimizer.param_groups)} parameter groups; "
-                "give one schedule, or one for each group"
-            )
-        if any("momentum" in law for law in laws) and not {"momentum", "betas"} & set(optimizer.defaults):
-            raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-        self.laws, self._make, self.scales = list(laws), make, scales
-        self._loaded = False  # the rates of the groups may be another's until the next step
+    def __init__(self, optimizer: Any, form: Form, last_epoch: int = -1, rates: Sequence[float] | None = None) -> None:
+        self.form = form
+        if rates is None:
+            rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        self.laws = [form.law(i, rate) for i, rate in enumerate(rates)]
+        check_momentum(optimizer, self.laws)
+        self.rates = None if form.anneals else list(rates)
         super().__init__(optimizer, last_epoch)
+        self.base_lrs = [form.base(i, float(rate)) for i, rate in enumerate(self.rates or self.base_lrs)]
 
     def get_lr(self) -> list[Any]:
         """The rates of the groups at ``last_epoch``."""
-        groups = self.optimizer.param_groups
+        groups, at = self.optimizer.param_groups, max(self.last_epoch - 1, 0)
+        if self.rates is None:  # it goes from the rates that it finds at its first step
+            if self._step_count < 2:
+                ends = [[self.form.law(i, rate)["lr"](0) for rate in (0.0, 1.0)] for i in range(len(groups))]
+                return [a if a == b else group["lr"] for group, (a, b) in zip(groups, ends, strict=True)]
+            self.rates = [through(self.form, i, float(group["lr"]), at) for i, group in enumerate(groups)]
+            self.laws = [self.form.law(i, rate) for i, rate in enumerate(self.rates)]
         for i in range(len(self.laws), len(groups)):
-            if self._make is None:
+            if not self.form.grows:
                 raise ValueError(
                     f"{WHO}: {len(groups)} parameter groups and {len(self.laws)} schedules, since one was added; "
                     "make another scheduler, with a schedule for each"
                 )
-            self.laws.append(through(self._make, i, float(groups[i]["lr"]), max(self.last_epoch - 1, 0)))
-        for group, law in zip(groups, self.laws, strict=True):
+            rate = through(self.form, i, float(groups[i]["lr"]), at)
+            self.laws.append(self.form.law(i, rate))
+            self.rates.append(rate)
+            self.base_lrs.append(self.form.base(i, rate))
+        self._move_momentum()
+        return [law["lr"](self.last_epoch) for law in self.laws]
+
+    def _move_momentum(self) -> None:
+        for group, law in zip(self.optimizer.param_groups, self.laws, strict=False):
             if "momentum" in law:
                 value = law["momentum"](self.last_epoch)
                 if "betas" in group:
                     group["betas"] = (value, *group["betas"][1:])
                 else:
                     group["momentum"] = value
-        return [law["lr"](self.last_epoch) for law in self.laws]
 
     def _get_closed_form_lr(self) -> list[Any]:
         return self.get_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Write the rates of the next step, or of ``epoch``."""
-        if self._step_count > 0 and self.last_epoch > 0 and epoch is None and not self._loaded:
+        if self._step_count > 0 and self.last_epoch > 0 and epoch is None:
             self._check_alone()
-        self._loaded = False
         super().step(epoch)
         if self._step_count > 1:
             WRITERS[self.optimizer] = weakref.ref(self)
@@ -102,62 +102,50 @@ class ScheduleLR(torch.optim.lr_scheduler.LRScheduler):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data: torch's own entries, and the schedules as the text of recipes."""
-        kept = {k: v for k, v in super().state_dict().items() if k not in ("laws", "_make", "scales", "_loaded")}
-        return kept | {"schedules": _texts(self.laws)}
+        """Plain data: the entries of torch's own class at this step, the schedules, and the rates of the groups."""
+        rates: Any = self.base_lrs if self.rates is None else self.rates
+        entries = written(self.form, rates, self.base_lrs, self.last_epoch, "betas" in self.optimizer.defaults)
+        own = record(self.form, self.rates, self.base_lrs, self.last_epoch, rates_of(self.optimizer))
+        return entries | {"_last_lr": list(self._last_lr), OURS: own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over where another scheduler was, with its schedules; from torch's own the step, and the laws stay."""
-        found, self._loaded = dict(state_dict), True
-        if "schedules" not in found:
-            first = found if "last_epoch" in found else found.get("_schedulers", [{}])[0]
-            if "last_epoch" not in first:
-                raise ValueError(f"{WHO}: a state with {sorted(found)} is none of a scheduler; give its state_dict()")
-            step = {"last_epoch": first["last_epoch"], "_step_count": first.get("_step_count", first["last_epoch"] + 1)}
-            super().load_state_dict(step | {k: found[k] for k in ("_last_lr",) if k in found})
+        """Take over where another scheduler was, with its schedules, and write the rates of its step to the groups.
+
+        The state may be ours or torch's own, of any scheduler here. From torch's own the rates of groups that
+        another has written to since this scheduler did, as a loaded optimizer, stay. Raises ValueError, before
+        anything moves, where the state holds what no schedule of the step gives.
+        """
+        groups, before = self.optimizer.param_groups, list(self._last_lr)
+        found = read(state_dict, self.form, groups, "betas" in self.optimizer.defaults)
+        rates = found.base_lrs if found.rates is None else found.rates
+        laws = [found.form.law(i, float(rate)) for i, rate in enumerate(rates)]
+        check_momentum(self.optimizer, laws)
+        self.form, self.rates, self.base_lrs, self.laws = found.form, found.rates, found.base_lrs, laws
+        self.last_epoch = found.epoch  # type: ignore[assignment]
+        self._step_count = state_dict.get("_step_count") or int(max(found.epoch, 0)) + 1
+        if found.epoch < 0:  # a part of torch's sequence whose turn has not come
             return
-        texts = found.pop("schedules")
-        if len(texts) != len(self.optimizer.param_groups):
-            raise ValueError(
-                f"{WHO}: the state holds schedules of {len(texts)} parameter groups, the optimizer has "
-                f"{len(self.optimizer.param_groups)}"
-            )
-        super().load_state_dict(found)
-        if texts != _texts(self.laws):
-            self.laws = [{k: Recipe.from_json(v).values["lr"] for k, v in each.items()} for each in texts]
+        current = [law["lr"](found.epoch) for law in laws]
+        self._last_lr = list(state_dict.get("_last_lr", current))
+        for i, group in enumerate(groups[: len(laws)]):
+            group.update(found.form.kept(i))
+        written_since = any(float(a["lr"]) != float(b) for a, b in zip(groups, before, strict=False))
+        if found.lr is None and (found.rates is None or written_since):
+            return
+        self._move_momentum()
+        for group, rate in zip(groups, found.lr or self._last_lr, strict=False):
+            put(group, float(rate))
 
 
-class AnnealLR(ScheduleLR):
-    """torch's SWALR: from the rate that a group has at the first step to ``swa_lr``, and there after."""
-
-    from_here = False  #: whether the rate from which it goes is known
-
-    def get_lr(self) -> list[Any]:
-        """The rates of the groups at ``last_epoch``; before the first step those that they have."""
-        groups, make = self.optimizer.param_groups, self._make
-        if make is None or self.from_here:
-            return super().get_lr()
-        if self._step_count < 2:
-            ends = [make(i, 0.0)["lr"](0) for i in range(len(groups))]
-            starts = [make(i, 1.0)["lr"](0) for i in range(len(groups))]
-            return [g["lr"] if a != b else a for g, a, b in zip(groups, ends, starts, strict=True)]
-        at = max(self.last_epoch - 1, 0)
-        self.laws = [through(make, i, float(group["lr"]), at) for i, group in enumerate(groups)]
-        self.from_here = True
-        return super().get_lr()
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over where another scheduler was; from torch's own with the rate that the groups have."""
-        self.from_here = False
-        super().load_state_dict(state_dict)
+def check_momentum(optimizer: Any, laws: Sequence[Law]) -> None:
+    """Refuse a schedule of momentum for an optimizer that has none."""
+    if any("momentum" in law for law in laws) and not {"momentum", "betas"} & set(optimizer.defaults):
+        raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
 
 
-def through(make: Callable[[int, float], Law], i: int, rate: float, epoch: int) -> Law:
-    """The laws of group i whose rate at ``epoch`` is ``rate``: what a rate makes of a law is a line in it."""
-    none, one = (make(i, float(r))["lr"](epoch) for r in (0, 1))
-    if none == one:
-        return make(i, rate)
-    return make(i, max((rate - none) / (one - none), 0.0))
+def rates_of(optimizer: Any) -> list[float]:
+    """The rates of the groups, as numbers."""
+    return [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def put(group: dict[str, Any], rate: float) -> None:
@@ -176,10 +164,6 @@ def refuse_own_schedule(who: str, optimizer: Any) -> None:
                 raise ValueError(f"{WHO}.{who}: lr is a schedule of its own; give the optimizer a number as lr")
 
 
-def _texts(laws: Sequence[Law]) -> list[dict[str, str]]:
-    return [{k: Recipe("sgd", lr=v).to_json(indent=None) for k, v in law.items()} for law in laws]
-
-
 def checked(name: str, value: Any) -> Schedule:
     """The schedule, or the constant one of a number; refused by name where it is neither or wants a parameter."""
     if isinstance(value, Schedule):
@@ -192,17 +176,6 @@ def checked(name: str, value: Any) -> Schedule:
         )
     constant: Schedule = s.constant(value=value)
     return constant
-
-
-@dataclass(frozen=True)
-class Same:
-    """The same laws for every group."""
-
-    law: Law
-
-    def __call__(self, i: int, rate: float) -> Law:
-        del i, rate
-        return self.law
 
 
 def scheduler(
@@ -220,8 +193,12 @@ def scheduler(
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
     beside = {} if momentum is None else {"momentum": checked("momentum", momentum)}
+    groups = len(optimizer.param_groups)
     if isinstance(schedule, list | tuple):
-        each = [{"lr": checked(f"schedule[{i}]", x)} | beside for i, x in enumerate(schedule)]
-        return ScheduleLR(optimizer, each, last_epoch)
-    law = {"lr": checked("schedule", schedule)} | beside
-    return ScheduleLR(optimizer, [law] * len(optimizer.param_groups), last_epoch, Same(law))
+        each = tuple({"lr": checked(f"schedule[{i}]", x)} | beside for i, x in enumerate(schedule))
+        if len(each) != groups:
+            raise ValueError(
+                f"{WHO}: {len(each)} schedules for {groups} parameter groups; give one schedule, or one for each group"
+            )
+        return ScheduleLR(optimizer, Given(each), last_epoch)
+    return ScheduleLR(optimizer, Same({"lr": checked("schedule", schedule)} | beside), last_epoch)
