@@ -91,11 +91,17 @@ def numbers(
 
 
 def fits(rule: Rule, p: Any, path: str) -> None:
-    """Raise ValueError for a leaf whose number of axes the rule does not take."""
+    """Raise ValueError for a leaf whose number of axes the rule does not take.
+
+    A rule with shared fields asks all its leaves for totals, so that it cannot be one of two.
+    """
     if rule.ndim is not None and p.ndim != rule.ndim:
+        other = f"another rule, as in optcore.matrices({written(rule)}, optcore.adam)"
+        if any(f.shared for f in rule.fields):
+            other = "an optimizer of their own"
         raise ValueError(
             f"{rule.name}: the parameter {path!r} has shape {tuple(p.shape)}; the rule takes arrays of {rule.ndim} "
-            f"axes. Give other leaves to another rule, as in optcore.matrices({written(rule)}, optcore.adam)"
+            f"axes. Give other leaves to {other}"
         )
 
 

@@ -140,5 +140,6 @@ class Composite(Rule):
 
 
 def labels(parts: Sequence[Rule]) -> list[str]:
+    """The name of each part, with its place where several have one name."""
     total = Counter(part.name for part in parts)
     return [f"{part.name}{i}" if total[part.name] > 1 else part.name for i, part in enumerate(parts)]

@@ -36,6 +36,7 @@ def plain(value: Any) -> Any:
 
 
 def rule_of(data: Any, own: Mapping[str, Any]) -> Rule:
+    """The rule of its plain form; ``own`` names rules, combinators and schedules that the library does not have."""
     if isinstance(data, str):
         data = {"name": data}
     if not isinstance(data, dict) or not ("name" in data) ^ ("chain" in data):
@@ -57,6 +58,7 @@ def rule_of(data: Any, own: Mapping[str, Any]) -> Rule:
 
 
 def numbers_of(data: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters of their plain forms, schedules among them."""
     return {name: _number(value, own) for name, value in data.items()}
 
 

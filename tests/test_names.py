@@ -198,7 +198,7 @@ for optimizer in (ours.Tiger(), ours.from_recipe(optcore.Recipe("tiger"))):
     optimizer.build(variables)
     for _ in range(100):
         optimizer.apply([keras.ops.full(v.shape, np.nan, dtype=v.dtype) for v in variables], variables)
-    uses = [optimizer._of_leaf(v).get("use") for v in variables]
+    uses = [dict(optimizer._of_leaf(v)[1].own).get("use") for v in variables]
     found.append([[v.name, u, float(np.ravel(keras.ops.convert_to_numpy(v))[0])] for u, v in zip(uses, variables)])
 print(json.dumps(found))
 """
