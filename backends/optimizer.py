@@ -141,7 +141,7 @@ def advance_all(
 
 def _nothing_gathered(backend: Backend, leaves: Sequence[Any]) -> tuple[Any, ...]:
     """The start of a cycle: None, or zeros where a traced state must keep its structure."""
-    return tuple(backend.xp.zeros_like(p) if backend.traces else None for p in leaves)
+    return tuple(None if p is None or not backend.traces else backend.xp.zeros_like(p) for p in leaves)
 
 
 def _gather(backend: Backend, old: Any, g: Any, micro: Any) -> Any:
@@ -169,8 +169,8 @@ def _step(
     if fine is False:
         return [Moved(p, None) for p in params], state
     values = numbers(rule.complete(), backend, state.step, rule.hypers)
-    empty = [rule.axes and 0 in p.shape for p in params]  # no row, no column, no matrix: nothing to move
-    run = [i for i, g in enumerate(grads) if g is not None and not empty[i]]
+    given = [i for i, g in enumerate(grads) if g is not None]
+    run = [i for i in given if not (rule.axes and 0 in params[i].shape)]  # no row, no matrix: nothing to move
     jobs = []
     for i in run:
         mine = {**values, **overrides[i]} if overrides else values

@@ -64,7 +64,7 @@ def sophia(
     1 + interval, ..., which take it in: Hutchinson's ``u (H u)``, or ``B g^2`` of B labels drawn from the model
     (Gauss-Newton-Bartlett, with gamma 0.05). A state is a tuple: ``s = s._replace(estimate=e)``; with torch
     ``optimizer.state[p]["estimate"].copy_(e)`` after ``init_state()``, in optax
-    ``state.leaves["estimate"]``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. ``delayed``
+    ``update(..., obj_fn=loss)`` or ``update(..., estimate=e)``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. ``delayed``
     steps by the h from before, as optax does. Source: Liu et al. 2023, alg. 3; optax.contrib.sophia.
     """
     m = ema(beta1, s.m, g)
