@@ -48,7 +48,9 @@ def estimated(plan: Native, tx: Any) -> optax.GradientTransformationExtraArgs:
     rule = plan.recipe.rule
     fields, values = _named((f.name for f in rule.fields), FIELD), rule.values()
     if len(fields) != 1:
-        raise NotImplementedError(f"{WHO}: the recipe has {len(fields)} rules that take estimates; one can be given them")
+        raise NotImplementedError(
+            f"{WHO}: the recipe has {len(fields)} rules that take estimates; one can be given them"
+        )
     name = plan.state.get(fields[0], fields[0])
     interval = values["sophia.interval" if "sophia.interval" in values else "interval"]
     if any(_named(own, "interval") for own in (plan.recipe.leaves or {}).values()):

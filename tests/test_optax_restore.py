@@ -130,7 +130,9 @@ def numbered(state: Any) -> Any:
     """The state with another number in every element of every array, so that no two can be exchanged unseen."""
     leaves, treedef = jax.tree.flatten(state)
     ends = np.cumsum([x.size for x in leaves])
-    filled = [jnp.arange(end - x.size, end).reshape(x.shape).astype(x.dtype) for x, end in zip(leaves, ends, strict=True)]
+    filled = [
+        jnp.arange(end - x.size, end).reshape(x.shape).astype(x.dtype) for x, end in zip(leaves, ends, strict=True)
+    ]
     return treedef.unflatten(filled)
 
 
@@ -146,7 +148,9 @@ def wrapped(params: Any) -> dict[str, Any]:
         "inject_hyperparams": optax.inject_hyperparams(ours.adamw)(learning_rate=0.1),
         "MultiSteps": optax.MultiSteps(adam, 2),
         "masked": optax.masked(adam, jax.tree.map(lambda p: p.ndim == 1, params)),
-        "partition": optax.partition({"x": adam, "y": sgd}, jax.tree.map(lambda p: "x" if p.ndim == 1 else "y", params)),
+        "partition": optax.partition(
+            {"x": adam, "y": sgd}, jax.tree.map(lambda p: "x" if p.ndim == 1 else "y", params)
+        ),
         "recipe": ours.from_recipe(optcore.Recipe("prodigy", accumulate=2, average=0.9)),
     }
 
@@ -195,7 +199,9 @@ def test_every_rule_goes_on_from_a_checkpoint_as_if_never_interrupted(name: str,
     @jax.jit
     def step(params: Any, state: Any) -> Any:
         grads = jax.tree.map(lambda p: p * 0.5 + 0.1, params)
-        updates, state = tx.update(grads, state, params, obj_fn=lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p)))
+        updates, state = tx.update(
+            grads, state, params, obj_fn=lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))
+        )
         return optax.apply_updates(params, updates), state
 
     params, state = step(params, tx.init(params))
@@ -204,7 +210,9 @@ def test_every_rule_goes_on_from_a_checkpoint_as_if_never_interrupted(name: str,
         again = ours.restore(tx.init(params), FORMATS[kind](state, tmp_path / kind))
         assert same(again, state)
         got = step(params, again)
-        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*map(jax.tree.leaves, (got, want)), strict=True))
+        assert all(
+            np.array_equal(a, b, equal_nan=True) for a, b in zip(*map(jax.tree.leaves, (got, want)), strict=True)
+        )
 
 
 def adam_state(**params: Any) -> Any:
@@ -216,7 +224,9 @@ def test_what_does_not_fit_is_refused_by_path_and_everything_at_once() -> None:
     tree = flax.serialization.to_state_dict(state)
 
     def changed(**nodes: Any) -> Any:
-        return tree | {"leaves": tree["leaves"] | {"mu": {k: v for k, v in (tree["leaves"]["mu"] | nodes).items() if v is not ...}}}
+        return tree | {
+            "leaves": tree["leaves"] | {"mu": {k: v for k, v in (tree["leaves"]["mu"] | nodes).items() if v is not ...}}
+        }
 
     for given, words in (
         (changed(a=...), "'leaves/mu/a' is missing"),
@@ -230,9 +240,12 @@ def test_what_does_not_fit_is_refused_by_path_and_everything_at_once() -> None:
         (tree | {"leaves": jnp.ones(2)}, "'leaves' must be a dict, not an array"),
         (tree | {"average": jnp.ones(1)}, "'average' is an array in the tree, and the state holds none there"),
         (tree | {"average": {"a": jnp.ones(1)}}, "'average/a' is unknown"),
-        (jax.tree.leaves(state), "'count' is missing"),
+        (jax.tree.leaves(state), "'leaves' must be a dict, not an array"),
         (jnp.ones(2), "the root must be a State, not an array"),
-        (tree | {"leaves": {}}, "'leaves/mu/a' is missing; 'leaves/mu/b' is missing; 'leaves/nu/a' is missing; and 1 more"),
+        (
+            tree | {"leaves": {}},
+            "'leaves/mu/a' is missing; 'leaves/mu/b' is missing; 'leaves/nu/a' is missing; and 1 more",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             ours.restore(state, given)
@@ -241,7 +254,9 @@ def test_what_does_not_fit_is_refused_by_path_and_everything_at_once() -> None:
 def test_modules_are_not_matched_by_place() -> None:
     """The attributes of a module have no order that a list could stand for; the fields of a NamedTuple do."""
     state = adam_state(norm=eqx.nn.LayerNorm(2))
-    tree = jax.tree.map(lambda x: x, state)._replace(leaves={k: {"norm": [jnp.ones(2), jnp.ones(2)]} for k in ("mu", "nu")})
+    tree = jax.tree.map(lambda x: x, state)._replace(
+        leaves={k: {"norm": [jnp.ones(2), jnp.ones(2)]} for k in ("mu", "nu")}
+    )
     with pytest.raises(ValueError, match="'leaves/mu/norm/weight' is missing"):
         ours.restore(state, tree)
 

@@ -86,7 +86,7 @@ def Adafactor(
     learning_rate: Any = 0.001, beta_2_decay: float = -0.8, epsilon_1: float = 1e-30, epsilon_2: float = 1e-3,
     clip_threshold: float = 1.0, relative_step: bool = True, weight_decay: Any = None,
 ) -> Native:  # fmt: skip
-    """Adafactor with the last two axes factored and the relative step, which Keras takes even where it is told not to."""
+    """Adafactor with the last two axes factored, and with the relative step, which Keras takes in any case."""
     if not relative_step:
         raise NotImplementedError(
             "optcore.adapters.keras.Adafactor: relative_step=False changes nothing in Keras' own, whose step stays "
