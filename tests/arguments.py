@@ -55,6 +55,8 @@ def trajectory(plan: Native) -> list[Any]:
     """The parameters after each step of a plan on NumPy arrays, with the shapes and dtypes of the state."""
     recipe, rule = plan.recipe, plan.recipe.rule
     shapes = {k: s for k, s in SHAPES.items() if rule.ndim is None or len(s) == rule.ndim}
+    if plan.link and plan.of_leaf is not None:
+        del shapes["temperature"]  # an axis must be one of every leaf
     if "heads" in rule.hypers:
         shapes["attention/kernel"] = (2, 3, 4)
     broken = STEPS - 1 if "nonfinite" in rule.hypers else None  # the step with an infinite gradient

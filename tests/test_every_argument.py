@@ -153,7 +153,7 @@ def test_a_cycle_counted_in_epochs_is_as_long_as_both_say() -> None:
     want = values_of(build(0.1, max_lr=0.5, total_steps=20))
     assert values_of(build(0.1, max_lr=0.5, epochs=4, steps_per_epoch=5)) == want
     assert values_of(build(0.1, max_lr=0.5, epochs=5, steps_per_epoch=5)) != want
-    with pytest.raises(TypeError, match="scale_fn=.* is a function"):
+    with pytest.raises(TypeError, match=r"scale_fn=.* is a function"):
         schedules.table("torch")["CyclicLR"](0.1, base_lr=0.1, max_lr=0.5, scale_fn=lambda x: x)
 
 

@@ -63,7 +63,7 @@ def vectors(n: int) -> list[Any]:
 TREES: dict[str, Callable[[], Any]] = {
     "dictionary": lambda: {"b": jnp.ones(2), "a": jnp.ones(2), "c": {"z": jnp.ones(2), "y": jnp.ones(2)}},
     "numbered": lambda: {i: jnp.ones(2) for i in range(12)},
-    "equinox": lambda: eqx.filter({"norm": eqx.nn.LayerNorm(2), "mlp": eqx.nn.MLP(2, 2, 2, 1, key=jax.random.key(0))}, eqx.is_array),
+    "equinox": lambda: eqx.filter([eqx.nn.LayerNorm(2), eqx.nn.MLP(2, 2, 2, 1, key=jax.random.key(0))], eqx.is_array),
     "nnx": lambda: nnx.state(Net(nnx.Rngs(0)), nnx.Param),
     "linen": linen,
     "frozen": lambda: flax.core.freeze(linen()),
