@@ -117,7 +117,8 @@ def candidates(name: str, default: Any, choices: tuple[Any, ...] = ()) -> Iterat
     elif isinstance(default, tuple | list):  # every member is an argument of its own: see members
         return
     elif isinstance(default, int) and not isinstance(default, bool):
-        yield from (v for v in (default + 1, default // 2, 1, 2, 3, 0, 0.5, 0.1) if v != default)
+        whole = (default + 1, default // 2, 1, 5, 2, 3, 0)
+        yield from (v for v in (whole if default else (0.5, 0.1, 1, 5, 2, 3)) if v != default)  # a 0 may stand for 0.0
     elif isinstance(default, float):
         floats = (default * 0.5, default * 2, default * 1e4, 0.3, 0.05, 0.7, 1.5, 10.0, -default, 1e-30, 0.0)
         yield from (v for v in floats if v != default and math.isfinite(v))

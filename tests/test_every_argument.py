@@ -121,6 +121,7 @@ CHOICES: dict[str, list[Any]] = {
 
 BESIDE = {
     ("CyclicLR", "scale_mode"): "torch reads it beside a scale_fn alone, which is refused",
+    ("CyclicLR", "scale_fn"): "a function is refused, as the test below has it",
     ("CyclicLR", "lr"): "torch writes base_lr over it",
     ("OneCycleLR", "lr"): "torch writes max_lr / div_factor over it",
     ("OneCycleLR", "epochs"): "with steps_per_epoch in place of total_steps",
