@@ -10,7 +10,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import optcore
@@ -123,7 +122,4 @@ def test_a_mask_of_the_decay_fits_a_tree_with_none() -> None:
     updates, _ = tx.update(grads, tx.init(params), params)
     np.testing.assert_array_equal(updates["a"], -0.5 * np.ones((2, 2)))
     np.testing.assert_array_equal(updates["b"], np.zeros(2))
-    want, _ = optax.adamw(1.0, weight_decay=0.5, mask=lambda tree: jax.tree.map(lambda p: p.ndim > 1, tree)).update(
-        grads, optax.adamw(1.0).init(params), params
-    )
-    assert jax.tree.structure(want) == jax.tree.structure(updates)
+    assert updates["n"] is None
