@@ -7,13 +7,14 @@ Every rule has a function here, under optax's name and signature where optax has
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native, schedules
 from optcore.adapters.optax_base import State, as_schedule, transformation
+from optcore.adapters.optax_hessian import estimated, takes_estimates
 from optcore.adapters.optax_plateau import reduce_on_plateau
 from optcore.adapters.optax_private import (
     differentially_private_aggregate,
@@ -21,6 +22,7 @@ from optcore.adapters.optax_private import (
     per_example_global_norm_clip,
     per_example_layer_norm_clip,
 )
+from optcore.adapters.optax_restore import restore
 from optcore.backends.base import missing
 from optcore.recipe import Recipe
 from optcore.rule import Rule
@@ -56,10 +58,10 @@ def _function(constructor: Constructor) -> Callable[..., optax.GradientTransform
                 )
         keep = {
             "mask", "weight_decay_mask", "mu_dtype", "accumulator_dtype", "dtype_momentum",
-            "clip_value_fn", "state_dtype", "trust_ratio_mask",
+            "clip_value_fn", "state_dtype", "trust_ratio_mask", "hessian_diagonal_fn",
         }  # fmt: skip
         given = {k: v if k in keep else as_schedule(v) for k, v in bound.arguments.items()}
-        return transformation(chosen.build(**given))
+        return _transformation(chosen.build(**given))
 
     make.__name__ = make.__qualname__ = constructor.name
     make.__doc__ = constructor.doc
@@ -84,32 +86,12 @@ def from_rule(rule: Rule) -> Callable[..., optax.GradientTransformationExtraArgs
 
 def from_recipe(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
     """The transformation of a recipe; patterns match the path of a leaf, as ``encoder/0/kernel``."""
-    return transformation(Native(recipe))
+    return _transformation(Native(recipe))
 
 
-def restore(template: Any, tree: Any) -> Any:
-    """The state of ``template``'s structure with the arrays of a tree that a checkpoint gave back.
-
-    Checkpoints return tuples as lists and NamedTuples as dictionaries; the order of arrays is kept.
-    Raises ValueError where their number differs.
-    """
-    _, treedef = jax.tree.flatten(template)
-    arrays = jax.tree.leaves(_fields(template, tree))
-    if len(arrays) != treedef.num_leaves:
-        raise ValueError(f"restore: {len(arrays)} arrays were given, the state holds {treedef.num_leaves}")
-    return treedef.unflatten(arrays)
-
-
-def _fields(template: Any, tree: Any) -> Any:
-    """A dictionary in the order of the NamedTuple that it was."""
-    if hasattr(template, "_fields") and isinstance(tree, Mapping):
-        return [_fields(getattr(template, name), tree.get(name)) for name in template._fields]
-    if isinstance(template, dict):
-        return {key: _fields(value, tree[key]) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        items = list(tree.values()) if isinstance(tree, Mapping) else tree
-        return [_fields(a, b) for a, b in zip(template, items, strict=True)]
-    return tree
+def _transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
+    tx = transformation(plan)
+    return estimated(plan, tx) if takes_estimates(plan.recipe.rule) else tx
 
 
 def schedule(law: Schedule) -> Callable[[Any], jax.Array]:

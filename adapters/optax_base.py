@@ -89,14 +89,17 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
 
     def update(updates: Any, state: State, params: Any = None, **extra_args: Any) -> tuple[Any, State]:
         del extra_args
-        pairs, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=lambda x: x is None)
-        paths, grads = [_name(path) for path, _ in pairs], [g for _, g in pairs]
         if params is None:
             if recipe.average is not None or plan.mask is not None or _needs_params(rule):
                 raise ValueError(NO_PARAMS_MSG)
-            given = [None if g is None else jnp.zeros_like(g) for g in grads]
+            pairs, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=lambda x: x is None)
+            paths, grads = [_name(path) for path, _ in pairs], [g for _, g in pairs]
+            like = treedef.flatten_up_to(state.gathered) if recipe.gathers else grads
+            given = [None if x is None else jnp.zeros_like(x) for x in like]
         else:
-            given = treedef.flatten_up_to(params)
+            pairs, treedef = jax.tree_util.tree_flatten_with_path(params)  # a parameter of None is no leaf
+            paths, given = [_name(path) for path, _ in pairs], [p for _, p in pairs]
+            grads = _gradients(rule.name, updates, treedef, paths)
         present = [(p, g, path) for p, g, path in zip(given, grads, paths, strict=True) if g is not None]
         if present:
             check(rule.name, *zip(*present, strict=True))
@@ -123,7 +126,10 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
         leafwise = zip(paths, given, decayed, strict=True)
         each = [own(path, p, state.count, values, decays=decays) for path, p, decays in leafwise]
         moved, after = advance_all(recipe, backend, given, grads, paths, before, each)
-        steps = [None if g is None else _update(plan, m.step, g) for m, g in zip(moved, grads, strict=True)]
+        steps = [
+            _zeros(g) if m.step is None else backend.cast(-m.step if plan.link else m.step, backend.dtype(m.p))
+            for m, g in zip(moved, grads, strict=True)
+        ]
         arrays = [rule.unpack(leaf) for leaf in after.leaves]
         new = State(
             count=jnp.where(after.step > state.count, optax.safe_increment(state.count), state.count),
@@ -138,15 +144,25 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _update(plan: Native, step: Any, g: Any) -> Any:
-    """What optax adds to a parameter: zeros where it stays."""
-    if step is None:
-        return jnp.zeros_like(g)
-    return backend.cast(-step if plan.link else step, backend.dtype(g))
-
-
 def _name(path: Any) -> str:
     return str(jax.tree_util.keystr(path, simple=True, separator="/"))
+
+
+def _zeros(g: Any) -> Any:
+    """The update of a leaf that does not move: None for a gradient of None."""
+    return None if g is None else jnp.zeros_like(g)
+
+
+def _gradients(who: str, updates: Any, treedef: Any, paths: list[str]) -> list[Any]:
+    """The gradient of each parameter, None where there is none; ValueError names what has no parameter."""
+    known = set(paths)
+    for path, _ in jax.tree_util.tree_flatten_with_path(updates)[0]:
+        if _name(path) not in known:
+            raise ValueError(
+                f"optcore.adapters.optax: {who} was given a gradient of {_name(path)!r}, where the parameters have no "
+                "array; give gradients of the parameters' structure, with None where there is none"
+            )
+    return list(treedef.flatten_up_to(updates))
 
 
 def _needs_params(rule: Rule) -> bool:

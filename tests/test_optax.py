@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,11 +30,17 @@ def theirs(name: str) -> Any:
     return getattr(optax, name, None) or getattr(optax.contrib, name)
 
 
+def squares(params: Any) -> Any:
+    return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+
 def run(tx: Any, steps: int = 15, shapes: Any = SHAPES, dtype: Any = jnp.float64, jit: bool = True) -> Any:
     rng = np.random.default_rng(1)
     params = {k: jnp.asarray(rng.standard_normal(s), dtype) for k, s in shapes.items()}
     state = tx.init(params)
-    update = jax.jit(tx.update) if jit else tx.update
+    tx = optax.with_extra_args_support(tx)
+    update = partial(tx.update, obj_fn=squares)  # which Sophia needs; every other rule must ignore it
+    update = jax.jit(update) if jit else update
     for _ in range(steps):
         grads = {k: jnp.asarray(rng.standard_normal(s) * 10 ** rng.uniform(-2, 1), dtype) for k, s in shapes.items()}
         updates, state = update(grads, state, params)
@@ -200,22 +207,6 @@ def test_a_recipe_walks_the_path_of_the_pure_optimizer(accumulate: Any) -> None:
         np.testing.assert_allclose(params[key], twin[key], rtol=1e-12)
         np.testing.assert_allclose(state.average[key], other.average[list(SHAPES).index(key)], rtol=1e-12)
     assert int(state.count) == other.step == 3
-
-
-def test_a_checkpoint_without_types_is_restored() -> None:
-    tx = ours.prodigy()
-    _, state = run(tx, steps=2)
-
-    def plain(x: Any) -> Any:
-        if hasattr(x, "_asdict"):
-            return {k: plain(v) for k, v in x._asdict().items()}
-        return {k: plain(v) for k, v in x.items()} if isinstance(x, dict) else x
-
-    again = ours.restore(state, plain(state))
-    assert jax.tree.structure(again) == jax.tree.structure(state)
-    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True))
-    with pytest.raises(ValueError, match="arrays were given, the state holds"):
-        ours.restore(state, {**plain(state), "average": jnp.zeros(1)})
 
 
 def test_an_exponentiated_step_survives_apply_updates_exactly() -> None:

@@ -53,7 +53,8 @@ class Native:
     ``dtypes`` names fields that are kept in a dtype of their own; ``blocks`` is the order in which Keras makes
     variables, which is its file format: block after block, in each the fields of one parameter together; ``sparse``
     says that a gradient may be sparse, which the law sees with zeros for what it does not store; ``link`` that it
-    changes gradients on their way to a rule, so that optax has the direction for its update, and not a descent.
+    changes gradients on their way to a rule, so that optax has the direction for its update, and not a descent;
+    ``estimator`` is the caller's estimator of the Hessian, in the library's form.
     """
 
     recipe: Recipe
@@ -64,6 +65,7 @@ class Native:
     blocks: tuple[tuple[str, ...], ...] | None = None
     sparse: bool = False
     link: bool = False
+    estimator: Any = None
 
     def numbers_of(self, path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         """The numbers that the library's constructor gives a leaf for itself; those of the recipe come after."""

@@ -63,8 +63,8 @@ def sophia(
     A law has one gradient and no loss, so the caller writes the estimate into the state before the steps 1,
     1 + interval, ..., which take it in: Hutchinson's ``u (H u)``, or ``B g^2`` of B labels drawn from the model
     (Gauss-Newton-Bartlett, with gamma 0.05). A state is a tuple: ``s = s._replace(estimate=e)``; with torch
-    ``optimizer.state[p]["estimate"].copy_(e)`` after ``init_state()``, in optax
-    ``state.leaves["estimate"]``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. ``delayed``
+    ``optimizer.state[p]["estimate"].copy_(e)`` after ``init_state()``, in optax ``update(..., estimate=e)`` or
+    ``update(..., obj_fn=loss)``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. ``delayed``
     steps by the h from before, as optax does. Source: Liu et al. 2023, alg. 3; optax.contrib.sophia.
     """
     m = ema(beta1, s.m, g)

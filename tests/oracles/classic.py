@@ -91,7 +91,6 @@ KERAS = [
     Row(
         "Adafactor",
         {
-            "relative_step": False,
             "weight_decay": decays,
             "learning_rate": st.floats(0.1, 1),
             "epsilon_2": st.floats(0.01, 1),

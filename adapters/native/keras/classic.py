@@ -86,8 +86,12 @@ def Adafactor(
     learning_rate: Any = 0.001, beta_2_decay: float = -0.8, epsilon_1: float = 1e-30, epsilon_2: float = 1e-3,
     clip_threshold: float = 1.0, relative_step: bool = True, weight_decay: Any = None,
 ) -> Native:  # fmt: skip
-    """Adafactor with the last two axes factored; Keras takes the relative step whatever ``relative_step`` says."""
-    del relative_step
+    """Adafactor with the last two axes factored, and with the relative step, which Keras takes in any case."""
+    if not relative_step:
+        raise NotImplementedError(
+            "optcore.adapters.keras.Adafactor: relative_step=False changes nothing in Keras' own, whose step stays "
+            "relative; leave it True, or give optcore.Recipe('adafactor', relative_step=False) to from_recipe"
+        )
     numbers = dict(
         beta2_decay=times(-1.0, beta_2_decay), epsilon1=epsilon_1, epsilon2=epsilon_2, threshold=clip_threshold
     )

@@ -50,7 +50,10 @@ def amsgrad(
     """AMSGrad with the maximum taken after bias correction."""
     numbers = dict(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root)
     if bias_correction_mu != bias_correction_nu:
-        raise NotImplementedError("optcore.adapters.optax.amsgrad: correct both moments or none")
+        raise NotImplementedError(
+            "optcore.adapters.optax.amsgrad: bias_correction_mu and bias_correction_nu must be equal; correct both "
+            "moments or none"
+        )
     rule = optcore.amsgrad(correction="before" if bias_correction_nu else "none", **numbers)
     return Native(recipe(rule, lr=learning_rate), MOMENTS, dtypes={"m": mu_dtype})
 

@@ -140,15 +140,15 @@ def sophia(
 ) -> Native:  # fmt: skip
     """Sophia that steps by the average of the estimates before this step's.
 
-    optax computes the estimate itself; here the caller writes it into the state before an update takes it in, at
-    counts 0, update_interval, ...: ``state._replace(leaves={**state.leaves, "estimate": tree})``.
+    ``hessian_diagonal_fn`` is an optax transformation that gives the estimate at counts 0, update_interval, ..., and is
+    handed the extra arguments of ``update``; where it is None, it is optax' Hutchinson's, and each update needs
+    ``obj_fn=``, the loss as a function of the parameters. ``update(..., estimate=tree)`` takes in a tree instead.
     """
-    if hessian_diagonal_fn is not None:
-        raise NotImplementedError(
-            'optcore.adapters.optax.sophia: write what hessian_diagonal_fn gives into state.leaves["estimate"]'
-        )
-    if verbose:
-        raise NotImplementedError("optcore.adapters.optax.sophia: no win rate is printed; leave verbose False")
+    for name, value in (("verbose", verbose), ("print_win_rate_every_n_steps", print_win_rate_every_n_steps)):
+        if value:
+            raise NotImplementedError(f"optcore.adapters.optax.sophia: no win rate is printed; leave out {name}")
     numbers = dict(beta1=b1, beta2=b2, epsilon=eps, gamma=gamma, threshold=clip_threshold, interval=update_interval)
     found = recipe(optcore.sophia(like="optax", **numbers), lr=learning_rate, weight_decay=weight_decay)
-    return Native(found, {"m": "mu", "h": "nu"}, mask=weight_decay_mask, dtypes={"m": mu_dtype})
+    return Native(
+        found, {"m": "mu", "h": "nu"}, mask=weight_decay_mask, dtypes={"m": mu_dtype}, estimator=hessian_diagonal_fn
+    )
