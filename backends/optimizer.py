@@ -94,7 +94,7 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
             shared = common
         states.append(_stored(recipe, arrays, p, backend))
     gathered = _nothing_gathered(backend, leaves) if recipe.gathers else ()
-    average = tuple(backend.copy(p) for p in leaves) if recipe.average is not None else ()
+    average = tuple(_copied(backend, p, None) for p in leaves) if recipe.average is not None else ()
     return OptimizerState(0, 0, shared, (0,) * len(leaves), tuple(states), gathered, average)
 
 
@@ -141,13 +141,20 @@ def advance_all(
 
 def _nothing_gathered(backend: Backend, leaves: Sequence[Any]) -> tuple[Any, ...]:
     """The start of a cycle: None, or zeros where a traced state must keep its structure."""
-    return tuple(backend.xp.zeros_like(p) if backend.traces else None for p in leaves)
+    return tuple(_wide(backend, backend.xp.zeros_like(p)) if backend.traces else None for p in leaves)
+
+
+def _wide(backend: Backend, x: Any) -> Any:
+    """What is added up over many steps: in float32 where the leaf is float16 or bfloat16."""
+    dtype = backend.dtype(x)
+    return x if dtype.startswith("complex") else backend.cast(x, COMPUTE[dtype])
 
 
 def _gather(backend: Backend, old: Any, g: Any, micro: Any) -> Any:
     """The mean with one more gradient; a missing one counts as zero once there is something to add to."""
     if old is None and g is None:
         return None
+    old, g = (None if x is None else _wide(backend, x) for x in (old, g))
     like = old if g is None else g
     n = micro if is_host(micro) else backend.scalar(micro, like)
     zero = backend.xp.zeros_like(like)
@@ -191,7 +198,11 @@ def _step(
     average = state.average
     if recipe.average is not None:
         average = tuple(
-            backend.cond(state.step == 0, partial(_copied, backend, m.p), template.average(old, m.p, recipe.average))
+            backend.cond(
+                state.step == 0,
+                partial(_copied, backend, m.p),
+                template.average(_wide(backend, old), _wide(backend, m.p), recipe.average),
+            )
             for old, m in zip(average, moved, strict=True)
         )
     after = state._replace(
@@ -219,7 +230,8 @@ def _with_noise(recipe: Recipe, backend: Backend, state: Any, p: Any, path: str,
 
 
 def _copied(backend: Backend, x: Any, _: Any) -> Any:
-    return backend.copy(x)
+    wide = _wide(backend, x)
+    return backend.copy(x) if wide is x else wide
 
 
 def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
