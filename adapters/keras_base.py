@@ -228,11 +228,13 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables: Any) -> None:
         """Keras' own, in the dtype of the variable; before the first update there is no average."""
-        count = self._iterations if self._own.plan.recipe.average is None else self.iterations
+        counter = self._iterations if self._own.plan.recipe.average is None else self.iterations
+        count = keras.ops.convert_to_tensor(counter)
         averages = self._model_variables_moving_average
         for v, average in zip(trainable_variables, averages, strict=True):
             if average is not None:
-                self.assign(v, keras.ops.where(count == 0, v, keras.ops.cast(average, v.dtype)))
+                value = keras.ops.cast(keras.ops.convert_to_tensor(average), v.dtype)
+                self.assign(v, _backend().cond(count == 0, lambda _, v=v: keras.ops.convert_to_tensor(v), value))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move one variable; what ``apply`` calls for all of them at once."""
@@ -283,7 +285,9 @@ class Optimizer(keras.optimizers.Optimizer):
         import tensorflow as tf
 
         every = [v.value for v in targets]
-        reduced = self._all_reduce_sum_gradients(list(zip(grads, every, strict=False)))
+        there = [pair for pair in zip(grads, every, strict=False) if pair[0] is not None]
+        reduced = iter(self._all_reduce_sum_gradients(there))
+        grads = [g if g is None else next(reduced)[0] for g in grads]
 
         def move(_: Any, targets: list[Any], grads: list[Any], rate: Any, count: Any) -> None:
             values = [tf.convert_to_tensor(v) for v in targets]
@@ -294,7 +298,7 @@ class Optimizer(keras.optimizers.Optimizer):
             strategy.extended.update(every[0], move, args=(every, grads, rate, count), group=False)
 
         call = tf.__internal__.distribute.interim.maybe_merge_call
-        call(merged, self._distribution_strategy, [g for g, _ in reduced], rate, count)
+        call(merged, self._distribution_strategy, grads, rate, count)
 
     def _advance(
         self, at: list[int], variables: list[Any], values: list[Any], grads: list[Any], rate: Any, count: Any
