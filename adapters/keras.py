@@ -13,6 +13,7 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.keras_base import LearningRate, Optimizer, schedule
+from optcore.adapters.keras_options import BASE, recipe_of, text_of
 from optcore.adapters.keras_plateau import ReduceLROnPlateau
 from optcore.adapters.native import Constructor, Native, schedules
 from optcore.backends.base import missing
@@ -25,12 +26,6 @@ except ImportError:
     raise missing("keras", "keras") from None
 
 __all__ = ["LearningRate", "Optimizer", "ReduceLROnPlateau", "from_recipe", "from_rule", "schedule"]
-
-BASE = (
-    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
-    "loss_scale_factor", "gradient_accumulation_steps", "name",
-)  # fmt: skip
-"""The keywords of Keras' base class, which it carries out itself."""
 
 
 def _class(constructor: Constructor) -> type[Optimizer]:
@@ -84,14 +79,10 @@ def from_rule(rule: Rule) -> type[Optimizer]:
     return _class(native.of_rule("keras", rule))
 
 
-RECIPES: dict[str, Recipe] = {}
-"""Recipes by their JSON text, which is what a configuration can keep; those of own rules stay known."""
-
-
 def _from_json(recipe: str, learning_rate: Any = None) -> Native:
     """The recipe of a JSON text; the rate is Keras' own and comes with each step."""
     del learning_rate
-    return Native(RECIPES.get(recipe) or RECIPES.setdefault(recipe, Recipe.from_json(recipe)))
+    return Native(recipe_of(recipe))
 
 
 FromRecipe = _class(Constructor("FromRecipe", "", tuple(inspect.signature(_from_json).parameters.values()), _from_json))
@@ -103,10 +94,7 @@ def from_recipe(recipe: Recipe, **base: Any) -> Optimizer:
     ``base`` takes the keywords of Keras' base class. Where the recipe averages, ``fit`` ends with the average, as with
     Keras' use_ema.
     """
-    text = recipe.to_json(indent=None)
-    while RECIPES.setdefault(text, recipe) != recipe:
-        text += " "  # another rule of this name: the text stays JSON and is another key
-    return FromRecipe(recipe=text, learning_rate=recipe.values["lr"], **base)  # type: ignore[call-arg]
+    return FromRecipe(recipe=text_of(recipe), learning_rate=recipe.values["lr"], **base)  # type: ignore[call-arg]
 
 
 def _schedule_named(name: str) -> Callable[..., LearningRate]:

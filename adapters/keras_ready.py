@@ -23,15 +23,7 @@ def stand(optimizer: Optimizer, variables: list[Any], slots: list[Any]) -> Ready
     plain = recipe.on_nonfinite == "propagate" and recipe.rounding == "nearest"
     alone = not recipe.gathers and recipe.average is None
     noise = any(f.noise for f in recipe.rule.fields)
-    if (
-        recipe.freeze
-        or not plain
-        or not alone
-        or noise
-        or not fused.usable()
-        or recipe.rule.axes
-        or optimizer._own.late
-    ):
+    if recipe.freeze or not plain or not alone or noise or not fused.usable() or recipe.rule.axes:
         return None
     try:
         return Ready(optimizer, variables, slots)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from optcore.backends.base import Backend, missing
+from optcore.backends.base import COMPUTE, Backend, missing
 
 try:
     from keras import ops
@@ -46,7 +46,7 @@ class KerasBackend(Backend):
         return x if self.dtype(x) == dtype else ops.cast(x, dtype)
 
     def floating(self, x: Any) -> Any:
-        return ops.cast(x, keras_backend.floatx())
+        return ops.cast(x, COMPUTE[keras_backend.floatx()])
 
     def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
         if isinstance(condition, bool):

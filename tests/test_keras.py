@@ -27,6 +27,8 @@ def test_keras_on(backend: str) -> None:
         "filterwarnings=",
         str(HERE / "on_keras.py"),
         str(HERE / "on_keras_schedules.py"),
+        str(HERE / "on_keras_silent.py"),
+        str(HERE / "on_keras_setters.py"),
     ]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in [n for n in environment if n.startswith("PYTEST_")]:
