@@ -129,7 +129,7 @@ class Rounding:
 class Difference:
     """A row of docs/differences.md: ``size()`` measures the largest difference of a parameter after 15 steps.
 
-    A difference of two laws has a size that any processor measures alike. One that a library's ``rounding`` makes has not.
+    A difference of two laws has a size that any processor measures alike; one of a library's ``rounding`` has not.
     """
 
     law: str
