@@ -7,24 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 import optcore
+import oracles
 from optcore.compose import Wrapped, combinator
-from oracles import (
-    MATRICES,
-    SHAPES,
-    Difference,
-    Paper,
-    Peer,
-    Rounding,
-    Row,
-    betas,
-    decays,
-    gap,
-    largest,
-    ours,
-    problem,
-    rates,
-    walked,
-)
+from oracles import MATRICES, SHAPES, Difference, Paper, Peer, Rounding, Row, betas, decays, gap, ours, problem, rates
 from oracles.matrix_papers import (
     adafactor_of_optax,
     adamuon_of_the_paper,
@@ -421,7 +406,7 @@ PAPERS = [
 def _apart(rule: Any, law: Any, shapes: Any = SHAPES) -> float:
     """The largest difference of a rule and of another's law after 15 steps."""
     params, grads = problem(0, shapes)
-    return largest(ours(rule, params, grads), [law(p, [g[i] for g in grads]) for i, p in enumerate(params)])
+    return oracles.largest(ours(rule, params, grads), [law(p, [g[i] for g in grads]) for i, p in enumerate(params)])
 
 
 _torchs_muon = r.muon(like="torch", layout="out_in", decay="before")
@@ -432,7 +417,7 @@ DIFFERENCES = [
         "iterates in bfloat16; here in the leaf's precision",
         '`muon(like="torch")`',
         lambda: _apart(_torchs_muon, muon_in_bfloat16, MATRICES),
-        Rounding("bfloat16", 2.0**-9, lambda: walked(_torchs_muon, MATRICES)),
+        Rounding("bfloat16", 2.0**-9, lambda: oracles.walked(_torchs_muon, MATRICES)),
     ),
     Difference(
         "GaLore",
