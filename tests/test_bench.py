@@ -185,6 +185,7 @@ def test_every_target_has_a_case_that_yields_its_number() -> None:
     for target in targets.TARGETS:
         assert cases.framework(target.case) in ("", *peers.FRAMEWORKS)
     assert set(cases.measure("numpy without llvmlite", 4096, 1)) == {"naive", "fastest"}
+    assert set(cases.measure("import", 4096, 1)) == {"seconds"}
 
 
 def test_a_law_that_cannot_run_is_an_error(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
