@@ -67,6 +67,12 @@ def _cuda() -> bool:
 EVERY = [_mark(library) for library in Library]
 
 
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A test's own generator: its numbers do not hang on which tests ran before it in this process."""
+    return np.random.default_rng(0)
+
+
 @pytest.fixture(params=EVERY, ids=lambda library: library.value)
 def library(request: pytest.FixtureRequest) -> Library:
     return request.param

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -152,13 +153,19 @@ def test_a_worker_that_fails_says_why() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("mib", [0, 3, 24])
+@pytest.mark.parametrize("mib", [0, 24, 96])
 def test_the_memory_of_a_step_is_seen(mib: int) -> None:
-    """In a process of its own, whose allocator no one else uses; within 1 MiB for what Python does meanwhile."""
-    code = "import numpy as np; from optcore.adapters.cli.cases import extra_memory; "
+    """In a process of its own, whose allocator no one else uses; within 1 MiB for what Python does meanwhile.
+
+    Linux counts resident pages on each processor and adds them up when there are max(32, 2 processors) of them; the
+    process stays on one, where pages of files and of no file are so uncertain before the step and after it.
+    """
+    code = "import os, numpy as np; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+    code += "from optcore.adapters.cli.cases import extra_memory; "
     code += f"print('{{\"mib\": %r}}' % extra_memory(lambda: np.ones({mib} << 20, np.uint8)))"
     (found,) = contest.working("-c", code)
-    assert math.isclose(found["mib"], mib, abs_tol=1.0)
+    uncounted = 4 * max(32, 2 * (os.cpu_count() or 1)) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    assert math.isclose(found["mib"], mib, abs_tol=1.0 + uncounted)
 
 
 def test_targets_are_measured_and_judged(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +185,7 @@ def test_every_target_has_a_case_that_yields_its_number() -> None:
     for target in targets.TARGETS:
         assert cases.framework(target.case) in ("", *peers.FRAMEWORKS)
     assert set(cases.measure("numpy without llvmlite", 4096, 1)) == {"naive", "fastest"}
+    assert set(cases.measure("import", 4096, 1)) == {"seconds"}
 
 
 def test_a_law_that_cannot_run_is_an_error(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

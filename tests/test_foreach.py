@@ -91,6 +91,7 @@ def test_tensors_that_share_memory_are_not_moved_in_place() -> None:
 
 @pytest.mark.parametrize("operation", ["_foreach_sqrt_", "_foreach_div", "_foreach_add_"])
 def test_nothing_is_written_when_an_operation_raises(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
     params = [torch.randn(4, 3), torch.randn(7).bfloat16(), torch.randn(7).double()]
     grads = [torch.ones_like(p) for p in params]
     opt = backends.Optimizer(optcore.Recipe("adamw", lr=0.1))

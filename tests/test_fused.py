@@ -143,7 +143,8 @@ def test_vector_functions_err_by_less_than_they_state(function: str, dtype: str)
     got = -run(rule()(law), [Leaf(np.zeros_like(g), g, (), 1, plain)], [])[0].astype(np.longdouble)
     want = getattr(np, function)(g.astype(np.longdouble))
     unit = np.spacing(np.abs(want).astype(dtype)).astype(np.longdouble)
-    assert np.max(np.abs(got - want) / unit) <= STATED[function, dtype]
+    reference = np.finfo(np.longdouble).eps / np.finfo(dtype).eps  # errs by a unit of its own, which may be a double's
+    assert np.max(np.abs(got - want) / unit) <= STATED[function, dtype] + reference
 
 
 STATED = {("exp", "float64"): 1.5, ("log", "float64"): 1.0, ("exp", "float32"): 0.51, ("log", "float32"): 0.51}
@@ -280,7 +281,9 @@ first = steps(3)
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600
+    )  # of one that hangs
 
 
 @pytest.mark.parametrize("torch", [False, True])
@@ -302,8 +305,10 @@ def test_an_interpreter_that_ends_in_the_middle_of_a_step_does_not_crash(torch: 
         "from optcore.backends.drive import Leaf, advance, start\nfrom optcore.backends.numpy import backend\n"
         "values, p = {**optcore.adamw.complete(), 'lr': 0.01}, np.ones(4_000_000, np.float32)\n"
         "leaf = Leaf(p, p.copy(), start(optcore.adamw, backend, p, values), 1, values)\n"
+        "import threading\nbegun = threading.Event()\n"
         "def forever():\n    while True:\n        advance(optcore.adamw, backend, [leaf], [], fuse=True, donate=True)\n"
-        "import threading, time\nthreading.Thread(target=forever, daemon=True).start()\ntime.sleep(0.3)\n"
+        "        begun.set()\n"
+        "threading.Thread(target=forever, daemon=True).start()\nassert begun.wait(500)\n"
     )
     for _ in range(3):
         done = _python(code)

@@ -15,7 +15,6 @@ from oracles import transcriptions
 
 import optcore
 
-RNG = np.random.default_rng(5)
 STEPS = 15
 
 
@@ -35,9 +34,9 @@ def ours(rule: Any, p: Any, grads: Any, **options: Any) -> Any:
         {"debias": True, "weight_decay": 0.1, "growth": 1.1, "epsilon": 0.1},
     ],
 )
-def test_prodigy_is_its_authors_in_every_number(options: Any) -> None:
+def test_prodigy_is_its_authors_in_every_number(options: Any, rng: Any) -> None:
     """To 1e-10: d feeds back through a quotient of sums over all 15 steps."""
-    p = RNG.standard_normal(7)
+    p = rng.standard_normal(7)
     numbers = {"beta1": 0.9, "beta2": 0.99, "beta3": None, "epsilon": 1e-8, "d0": 0.1, "d_coefficient": 1.0}
     numbers |= {"growth": 1e6, "debias": False, "safeguard_warmup": False, "weight_decay": 0.0} | options
     law, want = transcriptions.ProdigyOfTheAuthors(7, **numbers), p.tolist()
@@ -51,9 +50,9 @@ def test_prodigy_is_its_authors_in_every_number(options: Any) -> None:
     assert grown[-1] > grown[0]
 
 
-def test_adafactor_keeps_small_parameters_moving() -> None:
+def test_adafactor_keeps_small_parameters_moving(rng: Any) -> None:
     """epsilon2 is the smallest RMS a parameter counts with: here 0.05, far above p's."""
-    p, grads = 1e-4 * RNG.standard_normal(6), RNG.standard_normal((3, 6))
+    p, grads = 1e-4 * rng.standard_normal(6), rng.standard_normal((3, 6))
     one = ours(optcore.adafactor(epsilon2=0.05), p, grads[:1])
     assert np.sqrt(np.mean((one - p) ** 2)) == pytest.approx(0.05 * 0.01, rel=1e-6)
 
@@ -74,10 +73,10 @@ PEERS = [
 
 @pytest.mark.parametrize(("peer", "rule", "numbers", "theirs", "place", "tolerance"), PEERS)
 def test_rules_equal_pytorch_optimizer(
-    peer: str, rule: Any, numbers: Any, theirs: Any, place: str, tolerance: float
+    peer: str, rule: Any, numbers: Any, theirs: Any, place: str, tolerance: float, rng: Any
 ) -> None:
     """15 steps in float64, on square full-rank gradients where eigenvectors are unique up to sign."""
-    p, grads = RNG.standard_normal((4, 4)), RNG.standard_normal((STEPS, 4, 4))
+    p, grads = rng.standard_normal((4, 4)), rng.standard_normal((STEPS, 4, 4))
     parameter = torch.nn.Parameter(torch.tensor(p))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the peer's own
@@ -100,8 +99,8 @@ def test_adam_steps_by_the_sign_of_a_constant_gradient() -> None:
     np.testing.assert_allclose(got, -5 * 0.1 * g / (np.abs(g) + 1e-8), rtol=1e-12)
 
 
-def test_rules_that_are_one_rule() -> None:
-    p, grads = RNG.standard_normal(9), RNG.standard_normal((STEPS, 9))
+def test_rules_that_are_one_rule(rng: Any) -> None:
+    p, grads = rng.standard_normal(9), rng.standard_normal((STEPS, 9))
     lion_as_signum = ours(optcore.lion(beta1=0.9, beta2=0.9), p, grads, lr=0.01)
     np.testing.assert_array_equal(lion_as_signum, ours(optcore.signum(beta=0.9), p, grads, lr=0.01))
     adamw = ours(optcore.adamw, p, grads, lr=0.01, weight_decay=0.0)
@@ -115,16 +114,16 @@ def test_rules_that_are_one_rule() -> None:
     np.testing.assert_allclose(ours(composed, p, grads, lr=0.1), ours(optcore.lamb, p, grads, lr=0.1), rtol=1e-12)
 
 
-def test_a_lamb_step_has_the_length_of_the_parameter() -> None:
-    p, g = RNG.standard_normal(9), RNG.standard_normal(9)
+def test_a_lamb_step_has_the_length_of_the_parameter(rng: Any) -> None:
+    p, g = rng.standard_normal(9), rng.standard_normal(9)
     new = ours(optcore.lamb, p, [g], lr=0.1)
     assert np.linalg.norm(new - p) == pytest.approx(0.1 * np.linalg.norm(p), rel=1e-12)
 
 
-def test_muon_pushes_singular_values_towards_one() -> None:
+def test_muon_pushes_singular_values_towards_one(rng: Any) -> None:
     """p(s) = 3.4445 s - 4.775 s^3 + 2.0315 s^5 five times maps [0.02, 1] into [0.68, 1.14]."""
     for shape in ((8, 5), (5, 8), (6, 6)):
-        u, _, v = np.linalg.svd(RNG.standard_normal(shape), full_matrices=False)
+        u, _, v = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
         g = u @ np.diag(np.linspace(0.05, 1.0, min(shape)) * 7.0) @ v
         d = -ours(optcore.muon(scale="none"), np.zeros(shape), [g], lr=1.0)
         values = np.linalg.svd(d, compute_uv=False)
@@ -157,8 +156,8 @@ def test_soft_and_hard_clipping_are_within_a_factor_two(size: float, gamma: floa
 
 @pytest.mark.parametrize("like", ["torch", "optax", "keras"])
 @pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e3])
-def test_global_norm_clipping_is_each_librarys(like: str, max_norm: float) -> None:
-    grads = {"a": RNG.standard_normal(5), "b": RNG.standard_normal((3, 2))}
+def test_global_norm_clipping_is_each_librarys(like: str, max_norm: float, rng: Any) -> None:
+    grads = {"a": rng.standard_normal(5), "b": rng.standard_normal((3, 2))}
     norm = np.sqrt(sum((g * g).sum() for g in grads.values()))
     if like == "torch":
         params = [torch.nn.Parameter(torch.zeros(g.shape, dtype=torch.float64)) for g in grads.values()]

@@ -291,6 +291,7 @@ def test_grad_scaler_skips_and_steps() -> None:
 
 
 def test_a_complex_parameter_equals_its_real_twin() -> None:
+    torch.manual_seed(0)
     z = nn.Parameter(torch.randn(4, dtype=torch.complex128))
     r = nn.Parameter(torch.view_as_real(z.detach()).clone())
     z.grad = torch.randn(4, dtype=torch.complex128)

@@ -214,8 +214,9 @@ def test_loading_keeps_the_dtype_of_state(name: str) -> None:
 def test_complex_state_moves_between_torch_and_here() -> None:
     z, w = (nn.Parameter(torch.ones(3, dtype=torch.complex128)) for _ in range(2))
     theirs, mine = torch.optim.AdamW([z]), ours.AdamW([w])
+    draw = torch.Generator().manual_seed(0)
     for _ in range(3):
-        z.grad = torch.randn(3, dtype=torch.complex128)
+        z.grad = torch.randn(3, dtype=torch.complex128, generator=draw)
         w.grad = z.grad.clone()
         theirs.step()
         mine.step()

@@ -115,6 +115,18 @@ ON_TORCH = {  # torch.optim imports more of torch when its first optimizer is ma
     "second": "ours.Lion([p]).step()",
 }
 
+IMPORT = """
+import time, numpy
+begun = time.perf_counter()
+import optcore
+print('{"seconds": %r}' % (time.perf_counter() - begun))
+"""
+
+
+def imported(rounds: int) -> dict[str, float]:
+    """Seconds that a process' import of optcore takes beyond NumPy's."""
+    return {"seconds": float(np.median([each["seconds"] for _ in range(rounds) for each in working("-c", IMPORT)]))}
+
 
 def first_step(parts: Mapping[str, str], rounds: int) -> dict[str, float]:
     """Seconds of a process' first step with all that it imports and compiles, and of another rule's first step."""
@@ -189,6 +201,7 @@ def growth(size: int, rounds: int) -> dict[str, float]:
 
 
 MEASURES: dict[str, tuple[str, Callable[[int, int], dict[str, float]]]] = {
+    "import": ("", lambda _, rounds: imported(rounds)),
     "first step on NumPy": ("", lambda _, rounds: first_step(ON_NUMPY, rounds)),
     "first step in torch": ("torch", lambda _, rounds: first_step(ON_TORCH, rounds)),
     "memory": ("torch", lambda size, _: memory(size)),

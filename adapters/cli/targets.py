@@ -38,6 +38,7 @@ TARGETS = [
     Target("keras tensor", "keras", f"Keras AdamW on torch, eager, {SHOWN['tensor']}", "keras.optimizers.AdamW", 0.15),
     Target("keras small", "keras", "Keras AdamW on torch, eager, 400 small tensors", "keras.optimizers.AdamW", 0.2),
     Target("optax", "optax", f"optax adamw, jit, donated, {SHOWN['tensor']}", "optax.adamw", 1.0),
+    Target("import", "seconds", "import of optcore", "beyond NumPy's import", 0.1, "s"),
     Target("first step on NumPy", "first", "first step of a process, NumPy", "beyond NumPy's import", 0.6, "s"),
     Target("first step on NumPy", "second", "first step of a second rule, NumPy", "", 0.1, "s"),
     Target("first step in torch", "first", "first step of a process, torch", "beyond torch's import", 0.6, "s"),

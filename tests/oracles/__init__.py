@@ -13,9 +13,11 @@ An option may be a Hypothesis strategy; it is drawn for each example.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,14 +105,42 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """A library computes in fewer digits than it was given: ``unit`` is half their spacing at 1, in ``dtype``.
+
+    ``way()`` is the largest distance of a parameter from its start, after the steps of the rule without that rounding.
+    """
+
+    dtype: str
+    unit: float
+    way: Callable[[], float]
+
+    def range(self) -> tuple[float, float]:
+        """The powers of ten that hold a tenth and ten times the unit's part of the way.
+
+        A step is off by some units of itself. Which way each rounding falls is the processor's and its BLAS's affair,
+        so the sum over 15 steps is known to be of that order and no better.
+        """
+        size = self.unit * self.way()
+        return 10.0 ** math.floor(math.log10(size / 10)), 10.0 ** math.ceil(math.log10(size * 10))
+
+
+@dataclass(frozen=True)
 class Difference:
-    """A row of docs/differences.md: ``size()`` measures the largest difference of a parameter after 15 steps."""
+    """A row of docs/differences.md: ``size()`` measures the largest difference of a parameter after 15 steps.
+
+    A difference of two laws has a size that any processor measures alike; one of a library's ``rounding`` has not.
+    """
 
     law: str
     who: str
     what: str
     here: str
     size: Callable[[], float]
+    rounding: Rounding | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.law}, {self.who}: {self.what[:24]}"
 
 
 def gather(table: str) -> list[Any]:
@@ -132,11 +162,30 @@ def draw(data: st.DataObject, options: Mapping[str, Any]) -> dict[str, Any]:
     return {k: data.draw(v, k) if isinstance(v, st.SearchStrategy) else v for k, v in options.items()}
 
 
+NUDGE = 2.0**-16
+"""Far above float32's unit, and large enough beside bfloat16's that some roundings fall otherwise in 15 steps."""
+
+_nudges: list[np.random.Generator] = []
+
+
+@contextmanager
+def nudged(seed: int) -> Iterator[None]:
+    """Within it every number of a problem is off by up to NUDGE of itself."""
+    _nudges.append(np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        _nudges.pop()
+
+
 def problem(seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES, steps: int = STEPS) -> tuple[list[Any], list[Any]]:
     """Parameters of order one, and the gradients of each step, whose size spans three decades."""
     rng = np.random.default_rng(seed)
     params = [rng.standard_normal(s) for s in shapes]
-    return params, [[rng.standard_normal(s) * 10 ** rng.uniform(-2, 1) for s in shapes] for _ in range(steps)]
+    grads = [[rng.standard_normal(s) * 10 ** rng.uniform(-2, 1) for s in shapes] for _ in range(steps)]
+    for nudge in _nudges:
+        params, *grads = ([x * (1 + NUDGE * nudge.uniform(-1, 1, x.shape)) for x in part] for part in (params, *grads))
+    return params, grads
 
 
 def ours(rule: Any, params: Sequence[Any], grads: Sequence[Any], **options: Any) -> list[Any]:
@@ -171,5 +220,15 @@ def gap(
     """The largest difference that two rules make to a parameter in 15 steps, with the same options."""
     params, grads = problem(0, shapes)
     grads = [[scale * x for x in g] for g in grads]
-    a, b = ours(first, params, grads, **options), ours(second, params, grads, **options)
-    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
+    return largest(ours(first, params, grads, **options), ours(second, params, grads, **options))
+
+
+def walked(rule: Any, shapes: Sequence[tuple[int, ...]] = SHAPES) -> float:
+    """The largest distance of a parameter from its start, after 15 steps of a rule."""
+    params, grads = problem(0, shapes)
+    return largest(params, ours(rule, params, grads))
+
+
+def largest(first: Sequence[Any], second: Sequence[Any]) -> float:
+    """The largest difference of two lists of arrays."""
+    return max(float(np.abs(x - y).max()) for x, y in zip(first, second, strict=True))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 
 import optcore
+import oracles
 from optcore.compose import Wrapped, combinator
-from oracles import MATRICES, SHAPES, Difference, Paper, Peer, Row, betas, decays, gap, ours, problem, rates
+from oracles import MATRICES, SHAPES, Difference, Paper, Peer, Rounding, Row, betas, decays, gap, ours, problem, rates
 from oracles.matrix_papers import (
     adafactor_of_optax,
     adamuon_of_the_paper,
@@ -406,17 +406,18 @@ PAPERS = [
 def _apart(rule: Any, law: Any, shapes: Any = SHAPES) -> float:
     """The largest difference of a rule and of another's law after 15 steps."""
     params, grads = problem(0, shapes)
-    pairs = zip(ours(rule, params, grads), [law(p, [g[i] for g in grads]) for i, p in enumerate(params)], strict=True)
-    return max(float(np.abs(x - y).max()) for x, y in pairs)
+    return oracles.largest(ours(rule, params, grads), [law(p, [g[i] for g in grads]) for i, p in enumerate(params)])
 
 
+_torchs_muon = r.muon(like="torch", layout="out_in", decay="before")
 DIFFERENCES = [
     Difference(
         "Muon",
         "torch",
         "iterates in bfloat16; here in the leaf's precision",
         '`muon(like="torch")`',
-        lambda: _apart(r.muon(like="torch", layout="out_in", decay="before"), muon_in_bfloat16, MATRICES),
+        lambda: _apart(_torchs_muon, muon_in_bfloat16, MATRICES),
+        Rounding("bfloat16", 2.0**-9, lambda: oracles.walked(_torchs_muon, MATRICES)),
     ),
     Difference(
         "GaLore",

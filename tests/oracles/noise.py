@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import optcore
 from optcore.compose import Wrapped, combinator
-from oracles import SHAPES, Difference, Paper, decays, ours, problem, rates
+from oracles import SHAPES, Difference, Paper, Rounding, decays, largest, ours, problem, rates, walked
 
 r = optcore
 first = st.floats(0.5, 0.95)
@@ -227,8 +227,7 @@ def _apart(rule: Any, law: Any, **numbers: Any) -> float:
     """The largest difference of a rule and of another's law after 15 steps."""
     params, grads = problem(0)
     a = ours(rule, params, grads)
-    b = [law(p.copy(), [g[i] for g in grads], **numbers) for i, p in enumerate(params)]
-    return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
+    return largest(a, [law(p.copy(), [g[i] for g in grads], **numbers) for i, p in enumerate(params)])
 
 
 def bsam_of_pytorch_optimizer(p: Any, grads: Any, **options: Any) -> Any:
@@ -263,5 +262,6 @@ DIFFERENCES = [
         "solves its triangular systems in float32; here in the leaf's precision",
         "`kron`",
         lambda: _apart(_kron(**PLAIN), kron_of_pytorch_optimizer, **PLAIN),
+        Rounding("float32", 2.0**-24, lambda: walked(_kron(**PLAIN))),
     ),
 ]
