@@ -211,10 +211,11 @@ def _with_noise(recipe: Recipe, backend: Backend, state: Any, p: Any, path: str,
     dtype = COMPUTE[backend.dtype(p)]
     if dtype.startswith("complex"):
         raise TypeError(f"{recipe.rule.name}: the parameter {path!r} is complex; a rule with noise takes real ones")
-    arrays = [
-        normal(backend, p, dtype, keys(backend, recipe.seed, f"{path}/{f.name}", t)) if f.noise else x
-        for f, x in zip(recipe.rule.fields, recipe.rule.unpack(state), strict=True)
-    ]
+    arrays, shards = list(recipe.rule.unpack(state)), backend.shards(p)
+    for i, f in enumerate(recipe.rule.fields):
+        if f.noise:
+            drawn = normal(backend, p, dtype, keys(backend, recipe.seed, f"{path}/{f.name}", t))
+            arrays[i] = drawn if shards is None else shards.joined(drawn)
     return recipe.rule.pack(arrays)
 
 
@@ -226,8 +227,17 @@ def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
     fine: Any = True
     for g in grads:
         if g is not None:
-            fine = fine & backend.xp.all(backend.xp.isfinite(g))
+            fine = fine & _finite(backend, g)
     return fine if backend.traces else bool(fine)
+
+
+def _finite(backend: Backend, g: Any) -> Any:
+    shards = backend.shards(g)
+    if shards is None:
+        return backend.xp.all(backend.xp.isfinite(g))
+    here = shards.part(g)
+    odd = 1.0 - backend.cast(backend.xp.isfinite(here), "float32")
+    return shards.total(backend.xp.sum(odd), False) == 0
 
 
 def _of_leaf(recipe: Recipe, values: Mapping[str, Any], path: str, backend: Backend) -> dict[str, Any]:
