@@ -98,7 +98,10 @@ def numbers(
 
 
 def fits(rule: Rule, p: Any, path: str) -> None:
-    """Raise ValueError for a leaf that the rule does not take: cut from another, or of another number of axes."""
+    """Raise for a leaf that the rule does not take: ValueError for one that is cut from another, or has another number
+    of axes, TypeError for one that is a sum yet to be taken.
+    """
+    of(p).shards(p)
     cut = of(p).piece(p)
     if cut:
         refuse_piece(rule, cut, path)

@@ -20,7 +20,7 @@ def spread(x: Any) -> Spread | None:
 class Spread(Shards):
     """The mesh and placements of a parameter, by which all that belongs to it is placed.
 
-    Raises TypeError for a parameter that is a sum of what the processes have (``Partial``), of which no part is known.
+    Raises TypeError for one that is a sum of what the processes have (``Partial``), of which no part is known.
     """
 
     def __init__(self, p: Any) -> None:
@@ -28,7 +28,7 @@ class Spread(Shards):
         self.shape, self.stride = tuple(p.shape), p.stride()
         if any(each.is_partial() for each in self.placements):
             raise TypeError(
-                f"optcore: a parameter of shape {self.shape} is placed as {list(self.placements)}, a sum that is not "
+                f"optcore: a tensor of shape {self.shape} is placed as {list(self.placements)}, a sum that is not "
                 "taken yet; redistribute it to Replicate() or Shard(...) first"
             )
         self.everywhere = [Replicate()] * self.mesh.ndim

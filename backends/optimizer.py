@@ -12,6 +12,7 @@ from optcore import leaf as template
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.drive import Leaf, Moved, advance, check, fits, laid_out, numbers, start
 from optcore.backends.rounding import SPACING, keys, normal
+from optcore.backends.shards import refuse_piece
 from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
 from optcore.rule import Rule
@@ -86,6 +87,10 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     rule = recipe.rule
     for p, path in zip(leaves, paths, strict=True):
         fits(rule, p, path)
+        cut = backend.piece(p)
+        if cut and (recipe.rounding == "stochastic" or recipe.on_nonfinite == "skip"):
+            option = "rounding='stochastic'" if recipe.rounding == "stochastic" else "on_nonfinite='skip'"
+            refuse_piece(rule, cut, path, option=option)
     values, states, shared = rule.complete(), [], ()
     for p, path in zip(leaves, paths, strict=True):
         arrays = rule.unpack(start(rule, backend, p, _of_leaf(recipe, values, path, backend)))

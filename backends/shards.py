@@ -102,18 +102,19 @@ def asks_totals(rule: Rule) -> bool:
     return True
 
 
-def refuse_piece(rule: Rule, by: str, path: str) -> None:
-    """Raise ValueError for a rule that takes more than single elements of a leaf of which only a piece is known."""
-    why = None
-    if rule.kind == "leafwise":
-        why = "takes the whole leaf"
+def refuse_piece(rule: Rule, by: str, path: str, *, option: str | None = None) -> None:
+    """Raise ValueError for a rule, or an option of its recipe, that takes more of a leaf than a piece's elements."""
+    if option:
+        why = f"{option} takes more than its elements"
+    elif rule.kind == "leafwise":
+        why = "the rule takes the whole leaf"
     elif any(f.noise for f in rule.fields):
-        why = "draws a number for each element's position in the leaf"
+        why = "the rule draws a number for each element's position in the leaf"
     elif asks_totals(rule):
-        why = "needs totals over all leaves"
-    if why:
-        raise ValueError(
-            f"{rule.name}: the parameter {path!r} is a piece that {by} cut from a leaf, of which neither the shape nor "
-            f"the other pieces are known here, and the rule {why}; shard by torch.distributed.fsdp.fully_shard, or "
-            "take a rule that works element by element"
-        )
+        why = "the rule needs totals over all leaves"
+    else:
+        return
+    raise ValueError(
+        f"{rule.name}: the parameter {path!r} is a piece that {by} cut from a leaf, of which neither the shape nor the "
+        f"other pieces are known here, and {why}; shard by torch.distributed.fsdp.fully_shard, or do without"
+    )
