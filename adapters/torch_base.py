@@ -14,6 +14,7 @@ from optcore.adapters.torch_pass import Member, Pass, Ready, names_of, paths_of,
 from optcore.backends.base import missing
 from optcore.backends.drive import fits, numbers
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
+from optcore.backends.shards import check_gradient
 from optcore.backends.torch import backend
 from optcore.schedule import Schedule
 
@@ -184,6 +185,8 @@ class Optimizer(torch.optim.Optimizer):
                     continue
                 if p.grad is not None and p.grad.is_sparse and not plan.sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
+                if p.grad is not None:
+                    check_gradient(type(self).__name__, backend, p, p.grad, path)
                 extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
                 now = numbers(extra, backend, group["updates"], plan.recipe.rule.hypers)
                 one.leaves.append(Member(p, path, {**values, **now}, group, plan, extra))

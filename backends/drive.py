@@ -12,7 +12,7 @@ from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.lockstep import lockstep
 from optcore.backends.rounding import stochastic
-from optcore.backends.shards import asks_totals, over_all, refuse_piece
+from optcore.backends.shards import asks_totals, check_gradient, over_all, refuse_piece
 from optcore.effects import Due, Max
 from optcore.hyper import Hyper
 from optcore.rule import Law, Rule
@@ -63,9 +63,8 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
         kind = backend.dtype(p)
         if kind not in COMPUTE:
             raise TypeError(f"{who}: parameter {path!r} is of dtype {kind}; only floating-point arrays can be trained")
-        shards = backend.shards(p)
-        if g is not None and shards is not None:
-            shards.check_gradient(who, g, path)
+        if g is not None:
+            check_gradient(who, backend, p, g, path)
         if g is not None and backend.dtype(g) != kind:
             raise TypeError(
                 f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; cast one"

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optcore.effects import Due, Max
 from optcore.rule import Law, Rule
 
-__all__ = ["Shards", "asks_totals", "over_all", "refuse_piece"]
+if TYPE_CHECKING:
+    from optcore.backends.base import Backend
+
+__all__ = ["Shards", "asks_totals", "check_gradient", "over_all", "refuse_piece"]
 
 
 class Shards(ABC):
@@ -61,6 +64,18 @@ class Shards(ABC):
         if by_parts:
             return self.joined(x) if x.ndim == len(self.shape) else x
         return self.cut(x) if tuple(x.shape) == self.shape else x
+
+
+def check_gradient(who: str, backend: Backend, p: Any, g: Any, path: str) -> None:
+    """Raise TypeError, naming the leaf, for a gradient that does not lie where its parameter does."""
+    shards = backend.shards(p)
+    if shards is not None:
+        shards.check_gradient(who, g, path)
+    elif backend.shards(g) is not None:
+        raise TypeError(
+            f"{who}: the gradient of {path!r} is spread over processes, the parameter is not; gather the gradient, or "
+            "spread the parameter"
+        )
 
 
 def over_all(law: Law, shards: Shards) -> Law:

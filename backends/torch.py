@@ -67,7 +67,7 @@ class TorchBackend(Backend):
         return spread(x)
 
     def piece(self, x: Any) -> str | None:
-        """FullyShardedDataParallel marks what it flattens, here a whole leaf where it has several axes, by attributes."""
+        """What FullyShardedDataParallel flattened, which it marks; a leaf that kept its axes is whole."""
         cut = getattr(x, "_is_flat_param", False) or (x.ndim == 1 and getattr(x, "_fsdp_flattened", False))
         return "torch.distributed.fsdp.FullyShardedDataParallel" if cut else None
 

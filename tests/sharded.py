@@ -124,12 +124,16 @@ def options(mesh: Any) -> list[str]:
     for name, recipe in {
         "stochastic rounding": optcore.Recipe("adamw", lr=1e-3, rounding="stochastic", seed=5),
         "stochastic rounding of matrices": optcore.Recipe("soap", lr=1e-3, rounding="stochastic", seed=5),
-        "stochastic rounding of norms": optcore.Recipe("sgd", lr=1e-3, clip="clip_by_percentile", rounding="stochastic"),
+        "stochastic rounding of norms": optcore.Recipe(
+            "sgd", lr=1e-3, clip="clip_by_percentile", rounding="stochastic"
+        ),
         "noise before a matrix": optcore.Recipe(optcore.chain(optcore.noisy_sgd, optcore.shampoo)),
         "states of the leaf's dtype": optcore.Recipe("adafactor", state_dtype="param"),
     }.items():
         # in float32 a sum over parts rounds elsewhere: at most one unit of bfloat16, 2^-8, here and there
-        wrong += compare(name, trained(recipe, None, 4, torch.bfloat16), trained(recipe, mesh, 4, torch.bfloat16), 2**-7)
+        wrong += compare(
+            name, trained(recipe, None, 4, torch.bfloat16), trained(recipe, mesh, 4, torch.bfloat16), 2**-7
+        )
     for name, recipe in {
         "accumulate": optcore.Recipe("lamb", accumulate=2),
         "average": optcore.Recipe("adamw", average=0.9),
@@ -259,7 +263,7 @@ def checkpoints(mesh: Any) -> list[str]:
 
 
 def parallel(mesh: Any) -> list[str]:
-    """DistributedDataParallel is one process twice; pieces of FullyShardedDataParallel are refused where they matter."""
+    """DistributedDataParallel is one process twice; pieces are refused where they are not enough."""
     wrong = []
     for name in ("muon", "prodigy", "noisy_sgd"):
         recipe = optcore.Recipe(optcore.matrices(optcore.muon, optcore.adamw) if name == "muon" else name, lr=1e-2)
@@ -302,6 +306,15 @@ def parallel(mesh: Any) -> list[str]:
         optimizer.step()
     wrong += [] if bool((whole(p.detach()) == -1.0).all()) else ["a partial gradient"]
     pure = optcore.backends.Optimizer(optcore.Recipe("sgd"))
+    for g, q, words in (
+        (torch.ones(4, 4), p, "is a Tensor, the parameter a DTensor"),
+        (p.detach(), nn.Parameter(torch.ones(4, 4)), "is spread over processes, the parameter is not"),
+    ):
+        first = nn.Parameter(torch.ones(2))  # of another rule, which would move first
+        optimizer = ours.from_recipe(optcore.Recipe(optcore.matrices(optcore.muon, optcore.sgd)), [first, q])
+        first.grad, q.grad = torch.ones(2), g
+        wrong += refused("a gradient that lies elsewhere", TypeError, words, optimizer.step)
+        wrong += [] if bool((first == 1).all()) else ["a gradient that lies elsewhere: something has moved"]
     words = "is a Tensor, the parameter a DTensor"
     start = pure.init({"a": p.detach()})
     plain = {"a": torch.ones(4, 4)}

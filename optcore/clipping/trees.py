@@ -113,11 +113,11 @@ def _run(
     shards = {i: backend.shards(leaves[i]) for i in at}
 
     def one(i: int) -> Law:
-        g, p, spread = leaves[i], beside[i], shards[i]
+        g, p, spread, dtype = leaves[i], beside[i], shards[i], backend.dtype(leaves[i])
         if spread is None:
-            return (yield from law(backend, g, p, backend.dtype(g)))
-        running = law(backend, spread.given(g, by_parts), spread.given(p, by_parts), backend.dtype(g))
-        return (yield from (over_all(running, spread) if by_parts else running))
+            return law(backend, g, p, dtype)
+        running = law(backend, spread.given(g, by_parts), spread.given(p, by_parts), dtype)
+        return over_all(running, spread) if by_parts else running
 
     laws = [one(i) for i in at]
     out: list[Any] = [None] * len(leaves)
@@ -125,5 +125,6 @@ def _run(
         x, dtype = result(found), backend.dtype(leaves[i])
         if x is not None:
             x = backend.unpair(x, dtype) if dtype.startswith("complex") else backend.cast(x, dtype)
-            out[i] = x if shards[i] is None else shards[i].kept(x, by_parts)
+            spread = shards[i]
+            out[i] = x if spread is None else spread.kept(x, by_parts)
     return rebuild(out)
