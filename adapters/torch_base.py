@@ -62,7 +62,7 @@ class Optimizer(torch.optim.Optimizer):
             group.update({k: shown(law, group["updates"]) for k, law in laws_of(group).items()})
             rule = self._plan(group).recipe.rule
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
-                fits(rule, p, path)
+                fits(rule, backend, p, path)
         except Exception:
             self.param_groups.pop()
             raise

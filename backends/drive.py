@@ -96,12 +96,12 @@ def numbers(
     return found
 
 
-def fits(rule: Rule, p: Any, path: str) -> None:
+def fits(rule: Rule, backend: Backend, p: Any, path: str) -> None:
     """Raise for a leaf that the rule does not take: ValueError for one that is cut from another, or has another number
     of axes, TypeError for one that is a sum yet to be taken.
     """
-    of(p).shards(p)
-    cut = of(p).piece(p)
+    backend.shards(p)
+    cut = backend.piece(p)
     if cut:
         refuse_piece(rule, cut, path)
     if rule.ndim is not None and p.ndim != rule.ndim:
@@ -137,7 +137,7 @@ def _inward(backend: Backend, x: Any, dtype: str) -> Any:
 
 def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any]) -> Any:
     """The state of one leaf before its first step."""
-    fits(rule, p, "")
+    fits(rule, backend, p, "")
     dtype = backend.dtype(p)
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")

@@ -86,7 +86,7 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     """The state of a list of leaves before the first step."""
     rule = recipe.rule
     for p, path in zip(leaves, paths, strict=True):
-        fits(rule, p, path)
+        fits(rule, backend, p, path)
         cut = backend.piece(p)
         if cut and (recipe.rounding == "stochastic" or recipe.on_nonfinite == "skip"):
             option = "rounding='stochastic'" if recipe.rounding == "stochastic" else "on_nonfinite='skip'"

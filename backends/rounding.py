@@ -54,10 +54,11 @@ def _uniform(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> A
 
     For an array that is spread over processes, those of its part here.
     """
-    index = backend.lanes(backend.index(like))
+    here = backend.index(like)
+    index = backend.lanes(backend.xp.reshape(here, (-1,)))  # with an axis: NumPy warns where a single number overflows
     first, second = (_lane(index)(k) if is_host(k) else k for k in key)
     bits = mix((mix(index ^ first) + second) & _lane(index)(MASK)) // _lane(index)(1 << 8)
-    return backend.cast(bits, dtype) * 2.0**-24
+    return backend.xp.reshape(backend.cast(bits, dtype), tuple(here.shape)) * 2.0**-24
 
 
 def normal(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> Any:
