@@ -13,7 +13,7 @@ import torch
 from optcore import registry
 
 HERE = Path(__file__).parent
-LIMIT = 400
+LIMIT = 600
 """Seconds until processes that wait for each other are ended; each part takes 15 to 30 of a free core."""
 
 pytestmark = [
