@@ -15,6 +15,7 @@ from optcore.backends.base import missing
 from optcore.backends.drive import fits, numbers
 from optcore.backends.leaves import wide
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
+from optcore.backends.shards import check_gradient
 from optcore.backends.torch import backend
 from optcore.schedule import Schedule
 
@@ -64,7 +65,7 @@ class Optimizer(torch.optim.Optimizer):
             group.update({k: shown(law, group["updates"]) for k, law in laws_of(group).items()})
             rule = self._plan(group).recipe.rule
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
-                fits(rule, p, path)
+                fits(rule, backend, p, path)
         except Exception:
             self.param_groups.pop()
             raise
@@ -256,6 +257,8 @@ class Optimizer(torch.optim.Optimizer):
                     continue
                 if p.grad is not None and p.grad.is_sparse and not plan.sparse:
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
+                if p.grad is not None:
+                    check_gradient(type(self).__name__, backend, p, p.grad, path)
                 one.leaves.append(member(p, path, values, group, plan))
         for one in passes.values():
             one.check_shared()

@@ -60,6 +60,7 @@ def clip_grad_norm_(
 ) -> Any:
     """Clip the gradients in place by the norm over all of them, and return what it was before.
 
+    The norm of DTensors is over all their parts, and is an ordinary tensor, the same in each process.
     Raises ValueError for a negative or NaN ``max_norm``, with which torch turns the gradients round or spoils them.
     """
     limit, params = _limit("clip_grad_norm_", max_norm), _listed(parameters)

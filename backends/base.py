@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optcore.backends.shards import Shards
 
 __all__ = ["COMPUTE", "Backend", "missing"]
 
@@ -132,9 +136,20 @@ class Backend:
         """Whole numbers as integers in which products of 32-bit numbers keep their low 32 bits."""
         return self.xp.astype(x, self.xp.int64)
 
-    def index(self, size: int, like: Any) -> Any:
-        """The numbers 0, 1, ... on the device of an array."""
-        return self.xp.arange(size, dtype=self.xp.int64, device=like.device)
+    def index(self, like: Any) -> Any:
+        """The position of each element in an array: the numbers 0, 1, ... in its shape and on its device."""
+        counted = self.xp.arange(prod(like.shape), dtype=self.xp.int64, device=like.device)
+        return self.xp.reshape(counted, tuple(like.shape))
+
+    def shards(self, x: Any) -> Shards | None:
+        """How a parameter is spread over several processes, None where it is whole in each."""
+        del x
+        return None
+
+    def piece(self, x: Any) -> str | None:
+        """Who cut a parameter from a leaf that is not known any more, None for a whole one."""
+        del x
+        return None
 
     def power_of_two(self, x: Any) -> Any:
         """The largest power of two that is no larger than the size of a float32 number; 0 for 0 and subnormals."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from optcore import leaf as template
 from optcore.backends import fused, of
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.lockstep import lockstep
 from optcore.backends.rounding import keys, normal, stochastic
+from optcore.backends.shards import asks_totals, check_gradient, over_all, refuse_piece
 from optcore.effects import Due, Max
 from optcore.hyper import REQUIRED, Hyper
 from optcore.rule import Law, Rule
 from optcore.scalars import is_host
 from optcore.schedule import Schedule, resolve
+
+if TYPE_CHECKING:
+    from optcore.backends.shards import Shards
 
 __all__ = ["Leaf", "Moved", "advance", "check", "fits", "into", "laid_out", "numbers", "start", "written"]
 
@@ -59,6 +63,8 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
         kind = backend.dtype(p)
         if kind not in COMPUTE:
             raise TypeError(f"{who}: parameter {path!r} is of dtype {kind}; only floating-point arrays can be trained")
+        if g is not None:
+            check_gradient(who, backend, p, g, path)
         if g is not None and backend.dtype(g) != kind:
             raise TypeError(
                 f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; cast one"
@@ -90,11 +96,16 @@ def numbers(
     return found
 
 
-def fits(rule: Rule, p: Any, path: str) -> None:
-    """Raise ValueError for a leaf whose number of axes the rule does not take.
+def fits(rule: Rule, backend: Backend, p: Any, path: str) -> None:
+    """Raise for a leaf that the rule does not take: ValueError for one that is cut from another, or has another number
+    of axes, TypeError for one that is a sum yet to be taken.
 
     A rule with shared fields asks all its leaves for totals, so that it cannot be one of two.
     """
+    backend.shards(p)
+    cut = backend.piece(p)
+    if cut:
+        refuse_piece(rule, cut, path)
     if rule.ndim is not None and p.ndim != rule.ndim:
         other = f"another rule, as in optcore.matrices({written(rule)}, optcore.adam)"
         if any(f.shared for f in rule.fields):
@@ -141,11 +152,12 @@ def _inward(backend: Backend, x: Any, dtype: str) -> Any:
 
 def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, seed: int = 0, path: str = "") -> Any:
     """The state of one leaf before its first step; what is drawn hangs on the seed and the leaf's path."""
-    fits(rule, p, path)
+    fits(rule, backend, p, path)
     dtype = backend.dtype(p)
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
-    seen = into(rule, backend, p, dtype)
+    shards, by_parts = backend.shards(p), rule.kind == "elementwise"
+    seen = into(rule, backend, p if shards is None else shards.given(p, by_parts), dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
     arrays: list[Any] = []
     for f, x in zip(rule.fields, rule.unpack(state), strict=True):
@@ -154,7 +166,10 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, se
         # each its own: one that stood twice could be neither donated nor written in place
         twice = x is not None and (x is seen or any(x is y for y in arrays))
         arrays.append(backend.copy(x) if twice else x)
-    return rule.pack(_outward(backend, arrays, p, dtype))
+    arrays = _outward(backend, arrays, seen, dtype)
+    if shards is not None:
+        arrays = [x if f.shared else shards.kept(x, by_parts) for f, x in zip(rule.fields, arrays, strict=True)]
+    return rule.pack(arrays)
 
 
 Done: TypeAlias = list[tuple[Moved, list[Any]]]
@@ -174,6 +189,12 @@ def advance(
     With ``fuse`` what can be is run in one pass over memory, which forms no displacement; with ``donate`` that
     pass writes into the parameters and states given. What cannot be fused is run by :func:`eager`.
     """
+    shards = [backend.shards(leaf.p) for leaf in leaves]
+    if any(shards) and rule.kind == "elementwise" and not (asks_totals(rule) or any(leaf.chance for leaf in leaves)):
+        parts_here = [_here(rule, *pair, True) for pair in zip(leaves, shards, strict=True)]
+        how = {"fuse": fuse, "donate": donate}
+        done, new = advance(rule, backend, parts_here, shared, **how)
+        return [_back(rule, *each) for each in zip(leaves, parts_here, shards, done, strict=True)], new
     ready = None
     if fuse or backend.fuses:
         ready = fused.prepare(rule, backend, leaves, shared, donate=donate)
@@ -198,40 +219,74 @@ def eager(
 
     With ``parts`` a law of rows, columns and matrices has what it does element by element run in passes.
     """
-    if parts:
-        from optcore.backends.fused.parts import update, worthwhile
-    laws, dtypes = [], []
-    for leaf in leaves:
-        dtype = backend.dtype(leaf.p)
-        dtypes.append(dtype)
-        p = into(rule, backend, leaf.p, dtype)
-        g = into(rule, backend, leaf.g, dtype)
-        common = iter(shared)
-        state = [
-            backend.scalar(next(common), p) if f.shared else _inward(backend, x, dtype)
-            for f, x in zip(rule.fields, rule.unpack(leaf.state), strict=True)
-        ]
-        values = {name: v if is_static(v) else backend.scalar(v, p) for name, v in leaf.values.items()}
-        t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
-        if parts and is_host(t) and worthwhile(rule, backend, p):
-            laws.append(update(rule, backend, p, g, state, t, values))
-        else:
-            laws.append(template.update(rule, backend.xp, p, g, rule.pack(state), t, values))
-    done: list[tuple[Moved, list[Any]]] = []
-    for leaf, dtype, ((p, step), state) in zip(leaves, dtypes, solve(laws, backend), strict=True):
-        if dtype.startswith("complex"):
-            moved = Moved(backend.unpair(p, dtype), backend.unpair(step, dtype))
-        else:
-            p = backend.cast(p, dtype) if leaf.chance is None else stochastic(backend, p, dtype, leaf.chance)
-            moved = Moved(backend.whole(p), step)
-        arrays = [x if x is None else backend.whole(x) for x in _outward(backend, rule.unpack(state), leaf.p, dtype)]
+    laws = [_moved(rule, backend, leaf, shared, parts) for leaf in leaves]
+    done: Done = solve(laws, backend)
+    for leaf, (moved, arrays) in zip(leaves, done, strict=True):
         _check_shapes(rule, leaf, moved.p, arrays)
-        done.append((moved, arrays))
     if done:
-        widest = next((i for i, dtype in enumerate(dtypes) if COMPUTE[dtype] == "float64"), 0)
+        widest = next((i for i, leaf in enumerate(leaves) if COMPUTE[backend.dtype(leaf.p)] == "float64"), 0)
         new = [x for f, x in zip(rule.fields, done[widest][1], strict=True) if f.shared]
         shared = [backend.scalar(x, old) for x, old in zip(new, shared, strict=True)]
     return done, list(shared)
+
+
+def _moved(rule: Rule, backend: Backend, leaf: Leaf, shared: Sequence[Any], parts: bool) -> Law:
+    """The step of one leaf, which gives where it came to with its state's arrays.
+
+    A leaf that is spread is gathered when its turn comes, so that a law without totals has one whole leaf at a time.
+    """
+    dtype, shards, by_parts = backend.dtype(leaf.p), backend.shards(leaf.p), rule.kind == "elementwise"
+    here = _here(rule, leaf, shards, by_parts)
+    p, g = into(rule, backend, here.p, dtype), into(rule, backend, here.g, dtype)
+    common = iter(shared)
+    state = [
+        backend.scalar(next(common), p) if f.shared else _inward(backend, x, dtype)
+        for f, x in zip(rule.fields, rule.unpack(here.state), strict=True)
+    ]
+    values = {name: v if is_static(v) else backend.scalar(v, p) for name, v in leaf.values.items()}
+    t = leaf.t if is_host(leaf.t) else backend.scalar(leaf.t, p)
+    law = _law(rule, backend, p, g, state, t, values, parts)
+    (new, step), after = yield from (over_all(law, shards) if shards is not None and by_parts else law)
+    if dtype.startswith("complex"):
+        moved = Moved(backend.unpair(new, dtype), backend.unpair(step, dtype))
+    else:
+        if leaf.chance is None:
+            new = backend.cast(new, dtype)
+        else:
+            new = stochastic(backend, new, dtype, leaf.chance, leaf.p if by_parts else None)
+        moved = Moved(backend.whole(new), step)
+    arrays = [x if x is None else backend.whole(x) for x in _outward(backend, rule.unpack(after), here.p, dtype)]
+    return _back(rule, leaf, here, shards, (moved, arrays))
+
+
+def _law(rule: Rule, backend: Backend, p: Any, g: Any, state: Any, t: Any, values: Any, parts: bool) -> Law:
+    if parts and is_host(t):
+        from optcore.backends.fused.parts import update, worthwhile
+
+        if worthwhile(rule, backend, p):
+            return update(rule, backend, p, g, state, t, values)
+    return template.update(rule, backend.xp, p, g, rule.pack(state), t, values)
+
+
+def _here(rule: Rule, leaf: Leaf, shards: Shards | None, by_parts: bool) -> Leaf:
+    """A leaf of arrays that lie in this process, where it is spread over several."""
+    if shards is None:
+        return leaf
+    p, g = shards.given(leaf.p, by_parts), shards.given(leaf.g, by_parts)
+    state = rule.pack([shards.given(x, by_parts) for x in rule.unpack(leaf.state)])
+    return Leaf(p, g, state, leaf.t, leaf.values, leaf.chance)
+
+
+def _back(rule: Rule, leaf: Leaf, here: Leaf, shards: Shards | None, done: Any) -> tuple[Moved, list[Any]]:
+    """What became of a leaf that was spread, spread again; a parameter that was written in place is the one given."""
+    moved, arrays = done
+    if shards is None:
+        return moved, arrays
+    by_parts = rule.kind == "elementwise"
+    p = leaf.p if moved.p is here.p else shards.kept(moved.p, by_parts)
+    return Moved(p, None), [
+        x if f.shared else shards.kept(x, by_parts) for f, x in zip(rule.fields, arrays, strict=True)
+    ]
 
 
 def _check_shapes(rule: Rule, leaf: Leaf, new: Any, arrays: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from optcore.backends.base import Backend, missing
@@ -32,9 +33,8 @@ class JaxBackend(Backend):
     def lanes(self, x: Any) -> Any:
         return jnp.asarray(x).astype(jnp.uint32)
 
-    def index(self, size: int, like: Any) -> Any:
-        del like  # placed by the compiler, with what it meets
-        return jnp.arange(size, dtype=jnp.uint32)
+    def index(self, like: Any) -> Any:  # placed by the compiler, with what it meets
+        return jnp.arange(prod(like.shape), dtype=jnp.uint32).reshape(like.shape)
 
     def power_of_two(self, x: Any) -> Any:
         bits = jax.lax.bitcast_convert_type(x, jnp.int32) & 0x7F800000

@@ -6,6 +6,7 @@ Keras on its torch and JAX backends hands out torch and JAX arrays, which have b
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,9 +60,8 @@ class KerasBackend(Backend):
     def lanes(self, x: Any) -> Any:
         return ops.cast(x, "int64")
 
-    def index(self, size: int, like: Any) -> Any:
-        del like
-        return ops.arange(size, dtype="int64")
+    def index(self, like: Any) -> Any:
+        return ops.reshape(ops.arange(prod(like.shape), dtype="int64"), tuple(like.shape))
 
     def power_of_two(self, x: Any) -> Any:
         import tensorflow as tf

@@ -12,6 +12,7 @@ from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.drive import Leaf, Moved, advance, check, fits, numbers, start
 from optcore.backends.leaves import check_state, kept, marks, numbers_at, wide
 from optcore.backends.rounding import SPACING, keys, normal
+from optcore.backends.shards import refuse_piece
 from optcore.backends.trees import flatten, flatten_like
 from optcore.recipe import Recipe
 from optcore.rule import Rule
@@ -80,7 +81,11 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
     """The state of a list of leaves before the first step."""
     rule = recipe.rule
     for p, path in zip(leaves, paths, strict=True):
-        fits(rule, p, path)
+        fits(rule, backend, p, path)
+        cut = backend.piece(p)
+        if cut and (recipe.rounding == "stochastic" or recipe.on_nonfinite == "skip"):
+            option = "rounding='stochastic'" if recipe.rounding == "stochastic" else "on_nonfinite='skip'"
+            refuse_piece(rule, cut, path, option=option)
     values, states, shared = numbers(rule.complete(), backend, 0, rule.hypers), [], ()
     for p, path in zip(leaves, paths, strict=True):
         mine = numbers_at(rule, values, marks(recipe, path, backend.native_layout), backend, 0)  # type: ignore[arg-type]
@@ -220,10 +225,11 @@ def _with_noise(recipe: Recipe, backend: Backend, state: Any, p: Any, path: str,
     dtype = COMPUTE[backend.dtype(p)]
     if dtype.startswith("complex"):
         raise TypeError(f"{recipe.rule.name}: the parameter {path!r} is complex; a rule with noise takes real ones")
-    arrays = [
-        normal(backend, p, dtype, keys(backend, recipe.seed, f"{path}/{f.name}", t)) if f.noise else x
-        for f, x in zip(recipe.rule.fields, recipe.rule.unpack(state), strict=True)
-    ]
+    arrays, shards = list(recipe.rule.unpack(state)), backend.shards(p)
+    for i, f in enumerate(recipe.rule.fields):
+        if f.noise:
+            drawn = normal(backend, p, dtype, keys(backend, recipe.seed, f"{path}/{f.name}", t))
+            arrays[i] = drawn if shards is None else shards.joined(drawn)
     return recipe.rule.pack(arrays)
 
 
@@ -243,8 +249,17 @@ def _all_finite(backend: Backend, grads: Sequence[Any]) -> Any:
     fine: Any = True
     for g in grads:
         if g is not None:
-            fine = fine & backend.xp.all(backend.xp.isfinite(g))
+            fine = fine & _finite(backend, g)
     return fine if backend.traces else bool(fine)
+
+
+def _finite(backend: Backend, g: Any) -> Any:
+    shards = backend.shards(g)
+    if shards is None:
+        return backend.xp.all(backend.xp.isfinite(g))
+    here = shards.part(g)
+    odd = 1.0 - backend.cast(backend.xp.isfinite(here), "float32")
+    return shards.total(backend.xp.sum(odd), False) == 0
 
 
 def _begun(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:

@@ -50,14 +50,15 @@ def keys(backend: Backend, seed: int, path: str, t: Any) -> tuple[Any, Any]:
 
 
 def _uniform(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> Any:
-    """Multiples of 2^-24 in [0, 1) for the elements of an array, each from its index in it and the key alone."""
-    size = 1
-    for n in like.shape:
-        size *= n
-    index = backend.lanes(backend.index(size, like))
+    """Multiples of 2^-24 in [0, 1) for the elements of an array, each from its index in it and the key alone.
+
+    For an array that is spread over processes, those of its part here.
+    """
+    here = backend.index(like)
+    index = backend.lanes(backend.xp.reshape(here, (-1,)))  # with an axis: NumPy warns where a single number overflows
     first, second = (_lane(index)(k) if is_host(k) else k for k in key)
     bits = mix((mix(index ^ first) + second) & _lane(index)(MASK)) // _lane(index)(1 << 8)
-    return backend.xp.reshape(backend.cast(bits, dtype), tuple(like.shape)) * 2.0**-24
+    return backend.xp.reshape(backend.cast(bits, dtype), tuple(here.shape)) * 2.0**-24
 
 
 def normal(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> Any:
@@ -71,13 +72,14 @@ def normal(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> Any
     return xp.sqrt(-2.0 * xp.log(first + 2.0**-25)) * xp.cos((2.0 * math.pi) * second)
 
 
-def stochastic(backend: Backend, x: Any, dtype: str, key: tuple[Any, Any]) -> Any:
+def stochastic(backend: Backend, x: Any, dtype: str, key: tuple[Any, Any], leaf: Any = None) -> Any:
     """A float32 array rounded to one of its two neighbours in a narrower dtype, unbiased.
 
-    Each element's random number depends on its index in the array and the key alone.
+    Each element's random number depends on its index in the array, or in the ``leaf`` of which it is the part here,
+    and on the key alone.
     """
     xp = backend.xp
-    u = _uniform(backend, x, "float32", key)
+    u = _uniform(backend, x if leaf is None else leaf, "float32", key)
     spacing = xp.maximum(backend.power_of_two(x), FLOOR[dtype]) * SPACING[dtype]
     whole = x / spacing  # exact, since the spacing is a power of two
     down = xp.floor(whole)

@@ -1,14 +1,18 @@
-"""PyTorch tensors, on any device; DTensors too, since state is made by ``zeros_like`` alone."""
+"""PyTorch tensors, on any device and, as DTensors, spread over several."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optcore.backends.base import Backend, missing
+
+if TYPE_CHECKING:
+    from optcore.backends.shards import Shards
 
 try:
     import torch
@@ -66,6 +70,22 @@ class TorchBackend(Backend):
 
     def threads(self) -> int:
         return int(torch.get_num_threads())
+
+    def shards(self, x: Any) -> Shards | None:
+        if type(x) in PLAIN or "torch.distributed.tensor" not in sys.modules:
+            return None
+        from optcore.backends.dtensor import spread
+
+        return spread(x)
+
+    def piece(self, x: Any) -> str | None:
+        """What FullyShardedDataParallel flattened, which it marks; a leaf that kept its axes is whole."""
+        cut = getattr(x, "_is_flat_param", False) or (x.ndim == 1 and getattr(x, "_fsdp_flattened", False))
+        return "torch.distributed.fsdp.FullyShardedDataParallel" if cut else None
+
+    def index(self, like: Any) -> Any:
+        shards = self.shards(like)
+        return super().index(like) if shards is None else shards.index()
 
     def copy(self, x: Any) -> Any:
         return x.detach().clone()

@@ -36,7 +36,8 @@ def clipped(law: Rule, grads: Any, params: Any = None) -> Any:
         at = laid_out(numbers(values, backend, 0), backend.native_layout)
         return law.run(backend.xp, p, g, law.start(backend.xp, p, at), 1, at)
 
-    return _run(f"clipped({law.name})", run, grads, params, lambda found: found[0])
+    who, by_parts = f"clipped({law.name})", law.kind == "elementwise"
+    return _run(who, run, grads, params, lambda found: found[0], by_parts=by_parts)
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
@@ -62,7 +63,7 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
         found.append((backend.dtype(n), n))
         return None
 
-    _run("total_norm", run, grads, None, lambda _: None)
+    _run("total_norm", run, grads, None, lambda _: None, by_parts=True)
     return max(found, key=lambda pair: pair[0] == "float64")[1] if found else None
 
 
@@ -76,7 +77,7 @@ def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
         n = zero + norm if is_host(norm) else backend.scalar(norm, g)
         return g * shrink(backend.xp, n, max_norm, epsilon)
 
-    return _run("held", run, grads, None, lambda found: found)
+    return _run("held", run, grads, None, lambda found: found, by_parts=True)
 
 
 def _real(backend: Any, x: Any) -> Any:
@@ -92,9 +93,15 @@ def _run(
     grads: Any,
     params: Any,
     result: Callable[[Any], Any],
+    *,
+    by_parts: bool,
 ) -> Any:
-    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in."""
+    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in.
+
+    With ``by_parts`` it may be run on parts of a leaf, with its totals taken over all of them.
+    """
     from optcore.backends.drive import check, solve
+    from optcore.backends.shards import over_all
     from optcore.backends.trees import flatten, flatten_like
 
     leaves, paths, rebuild = flatten(grads)
@@ -103,10 +110,21 @@ def _run(
     if not at:
         return grads
     backend = check(who, [beside[i] for i in at], [leaves[i] for i in at], [paths[i] for i in at])
-    laws = [law(backend, leaves[i], beside[i], backend.dtype(leaves[i])) for i in at]
+    shards = {i: backend.shards(leaves[i]) for i in at}
+
+    def one(i: int) -> Law:
+        g, p, spread, dtype = leaves[i], beside[i], shards[i], backend.dtype(leaves[i])
+        if spread is None:
+            return law(backend, g, p, dtype)
+        running = law(backend, spread.given(g, by_parts), spread.given(p, by_parts), dtype)
+        return over_all(running, spread) if by_parts else running
+
+    laws = [one(i) for i in at]
     out: list[Any] = [None] * len(leaves)
     for i, found in zip(at, solve(laws, backend), strict=True):
         x, dtype = result(found), backend.dtype(leaves[i])
         if x is not None:
-            out[i] = backend.unpair(x, dtype) if dtype.startswith("complex") else backend.cast(x, dtype)
+            x = backend.unpair(x, dtype) if dtype.startswith("complex") else backend.cast(x, dtype)
+            spread = shards[i]
+            out[i] = x if spread is None else spread.kept(x, by_parts)
     return rebuild(out)

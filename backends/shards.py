@@ -1,0 +1,135 @@
+"""Leaves that several processes hold together, and what of them a law is given.
+
+A law that works element by element runs on the part that lies in this process, and its totals are taken over all
+parts. Any other law runs in every process on the whole leaf, which is gathered for it and cut again behind it. So no
+law meets an array that is spread, and each gives what it gives in a single process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from optcore.effects import Due, Max
+from optcore.rule import Law, Rule
+
+if TYPE_CHECKING:
+    from optcore.backends.base import Backend
+
+__all__ = ["Shards", "asks_totals", "check_gradient", "over_all", "refuse_piece"]
+
+
+class Shards(ABC):
+    """How one parameter is spread over processes; its gradient and state are brought to the same places."""
+
+    shape: tuple[int, ...]  #: of the whole leaf
+
+    @abstractmethod
+    def part(self, x: Any) -> Any:
+        """What lies here of an array of the leaf's shape; any other array as a whole."""
+
+    @abstractmethod
+    def whole(self, x: Any) -> Any:
+        """The whole array, gathered from all processes."""
+
+    @abstractmethod
+    def total(self, x: Any, maximum: bool) -> Any:
+        """The sum or the maximum of what each part has, the same in all processes."""
+
+    @abstractmethod
+    def joined(self, part: Any) -> Any:
+        """The spread array that has this part here."""
+
+    @abstractmethod
+    def cut(self, whole: Any) -> Any:
+        """The spread array of a whole one."""
+
+    @abstractmethod
+    def index(self) -> Any:
+        """The position in the whole leaf of each element that lies here, in the order of its axes."""
+
+    @abstractmethod
+    def check_gradient(self, who: str, g: Any, path: str) -> None:
+        """Raise TypeError for a gradient that is not spread, or over other processes."""
+
+    def given(self, x: Any, by_parts: bool) -> Any:
+        """What a law is given of an array."""
+        return x if x is None else self.part(x) if by_parts else self.whole(x)
+
+    def kept(self, x: Any, by_parts: bool) -> Any:
+        """What is kept of an array that a law gave; one that has not the leaf's shape is whole in each process."""
+        if x is None:
+            return x
+        if by_parts:
+            return self.joined(x) if x.ndim == len(self.shape) else x
+        return self.cut(x) if tuple(x.shape) == self.shape else x
+
+
+def check_gradient(who: str, backend: Backend, p: Any, g: Any, path: str) -> None:
+    """Raise TypeError, naming the leaf, for a gradient that does not lie where its parameter does."""
+    shards = backend.shards(p)
+    if shards is not None:
+        shards.check_gradient(who, g, path)
+    elif backend.shards(g) is not None:
+        raise TypeError(
+            f"{who}: the gradient of {path!r} is spread over processes, the parameter is not; gather the gradient, or "
+            "spread the parameter"
+        )
+
+
+def over_all(law: Law, shards: Shards) -> Law:
+    """A law that runs on the part here, with its totals taken over all parts."""
+
+    def total(request: Any) -> Any:
+        if isinstance(request, tuple):
+            return tuple(map(total, request))
+        if isinstance(request, Max):
+            return Max(shards.total(request.value, True))
+        return shards.total(request, False)
+
+    answer = None
+    while True:
+        try:
+            request = law.send(answer)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        answer = yield request if isinstance(request, Due) else total(request)
+
+
+@lru_cache(maxsize=256)
+def asks_totals(rule: Rule) -> bool:
+    """Whether a rule's step needs sums or maxima over all leaves."""
+    from optcore import leaf as template
+    from optcore.backends.drive import laid_out, numbers, start
+    from optcore.backends.numpy import backend, np
+
+    ones = np.ones((2, 2))
+    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
+    with np.errstate(all="ignore"):
+        law = template.update(rule, backend.xp, ones, ones, start(rule, backend, ones, values), 2, values)
+        try:
+            request = law.send(None)
+            while isinstance(request, Due):
+                request = law.send(backend.cond(request.condition, request.then, request.state))
+        except StopIteration:
+            return False
+    return True
+
+
+def refuse_piece(rule: Rule, by: str, path: str, *, option: str | None = None) -> None:
+    """Raise ValueError for a rule, or an option of its recipe, that takes more of a leaf than a piece's elements."""
+    if option:
+        why = f"{option} takes more than its elements"
+    elif rule.kind == "leafwise":
+        why = "the rule takes the whole leaf"
+    elif any(f.noise for f in rule.fields):
+        why = "the rule draws a number for each element's position in the leaf"
+    elif asks_totals(rule):
+        why = "the rule needs totals over all leaves"
+    else:
+        return
+    raise ValueError(
+        f"{rule.name}: the parameter {path!r} is a piece that {by} cut from a leaf, of which neither the shape nor the "
+        f"other pieces are known here, and {why}; shard by torch.distributed.fsdp.fully_shard, or do without"
+    )
