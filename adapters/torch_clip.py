@@ -47,7 +47,7 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any, for
     """Scale the gradients in place by ``min(1, max_norm / (total_norm + 1e-6))``."""
     del foreach
     limit = _limit("clip_grads_with_norm_", max_norm)
-    _write(parameters, lambda grads: held(grads, total_norm, limit, EPSILON))
+    _write(parameters, lambda grads: held(grads, total_norm, limit, EPSILON, donate=True))
 
 
 @torch.no_grad()
@@ -76,7 +76,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     params = _listed(parameters)
     if any(p.grad is not None and p.grad.is_complex() for p in params):
         raise TypeError("clip_grad_value_: a gradient is complex, which has no order; clip its norm")
-    _write(params, lambda grads: clipped(law, grads))
+    _write(params, lambda grads: clipped(law, grads, donate=True))
 
 
 def _limit(who: str, max_norm: Any) -> float:
@@ -91,4 +91,5 @@ def _listed(parameters: Iterable[Any] | torch.Tensor) -> list[Any]:
 def _write(parameters: Any, change: Any) -> None:
     grads = [p.grad for p in _listed(parameters) if p.grad is not None]
     for g, new in zip(grads, change(grads), strict=True):
-        g.copy_(new)
+        if new is not g:
+            g.copy_(new)

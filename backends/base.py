@@ -112,8 +112,15 @@ class Backend:
         del x
         return None
 
-    def unwatched(self) -> bool:
-        """Whether memory may be written now without the library's knowledge: nothing records or traces."""
+    def addresses(self, arrays: Sequence[Any]) -> list[tuple[int, Any, bool] | None]:
+        """:meth:`address` of each of these."""
+        return [self.address(x) for x in arrays]
+
+    def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
+        """Whether memory may be written now without the library's knowledge: nothing records or traces.
+
+        With ``arrays`` also whether nothing computed from them has to be recorded for differentiation.
+        """
         return True
 
     def written(self, arrays: Sequence[Any]) -> None:

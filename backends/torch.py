@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from optcore.backends.base import Backend, missing
@@ -18,6 +19,8 @@ import array_api_compat.torch as xp
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
+
+layout_of, on_cpu, recorded = attrgetter("layout"), attrgetter("is_cpu"), attrgetter("requires_grad")
 
 
 class TorchBackend(Backend):
@@ -42,12 +45,27 @@ class TorchBackend(Backend):
         if not x.is_cpu:
             return None
         if x.is_contiguous():
-            return x.data_ptr(), "C", True
+            return x.data_ptr(), "C", not x.is_inference()
         order = _dense(x)
-        return None if order is None else (x.data_ptr(), order, True)
+        return None if order is None else (x.data_ptr(), order, not x.is_inference())
 
-    def unwatched(self) -> bool:
-        return not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
+    def addresses(self, arrays: Sequence[Any]) -> list[tuple[int, Any, bool] | None]:
+        if not (
+            set(map(type, arrays)) <= {*PLAIN}
+            and set(map(layout_of, arrays)) == {torch.strided}
+            and all(map(on_cpu, arrays))
+            and all(map(torch.Tensor.is_contiguous, arrays))
+            and not any(map(torch.Tensor.is_neg, arrays))
+            and not any(map(torch.Tensor.is_conj, arrays))
+            and not any(map(torch.Tensor.is_inference, arrays))
+        ):
+            return super().addresses(arrays)
+        return [(place, "C", True) for place in map(torch.Tensor.data_ptr, arrays)]
+
+    def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+            return False
+        return not (torch.is_grad_enabled() and any(map(recorded, arrays)))
 
     def written(self, arrays: Sequence[Any]) -> None:
         torch.autograd.graph.increment_version(tuple(arrays))

@@ -3,110 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from optcore.norms import global_norm, global_peak, global_power, shrink
-from optcore.rule import Law, Rule
-from optcore.scalars import is_host
+from optcore.rule import Rule
 from optcore.typing import Scalar
 
 __all__ = ["clipped", "held", "total_norm"]
 
 
-def clipped(law: Rule, grads: Any, params: Any = None) -> Any:
-    """What a law makes of a tree of gradients; nothing given is written to.
+def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) -> Any:
+    """What a law makes of a tree of gradients; nothing given is written to, unless the caller donates it.
 
     ``params`` is for laws that compare the gradient with its parameter, such as adaptive_gradient_clip. A leaf of None
-    stays None. Raises ValueError for such a law without them, and for a law that remembers what it has seen: it needs
-    :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked as an optimizer checks them.
+    stays None. With ``donate`` the gradients may be overwritten by the new ones, and must not be used any more; what
+    was written to stands in the new tree. Raises ValueError for such a law without parameters, and for a law that
+    remembers what it has seen: it needs :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked
+    as an optimizer checks them.
 
     >>> clipped(optcore.clip_by_global_norm(max_norm=1.0), grads)
     """
     if law.fields:
         raise ValueError(f"clipped: {law.name} keeps {law.fields[0].name}; give it to a Recipe, whose optimizer does")
-    from optcore.backends.drive import into, laid_out, numbers, reads_parameter
+    from optcore.backends.drive import laid_out, numbers, reads_parameter
+    from optcore.backends.gradients import Work, run
 
-    values = law.complete()
+    bound = law.complete()
     if params is None and reads_parameter(law):
         raise ValueError(f"clipped: {law.name} compares the gradients with their parameters; give params, too")
 
-    def run(backend: Any, g: Any, p: Any, dtype: str) -> Law:
-        g, p = into(law, backend, g, dtype), into(law, backend, p, dtype)
-        at = laid_out(numbers(values, backend, 0), backend.native_layout)
-        return law.run(backend.xp, p, g, law.start(backend.xp, p, at), 1, at)
+    def on(backend: Any) -> Any:
+        values = laid_out(numbers(bound, backend, 0), backend.native_layout)
 
-    return _run(f"clipped({law.name})", run, grads, params, lambda found: found[0])
+        def direction(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
+            d, _ = yield from law.run(xp, p, g, law.start(xp, p, values), 1, values)
+            return d, None
+
+        return direction
+
+    return run(Work(f"clipped({law.name})", on, rule=law), grads, params, donate=donate)[0]
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
     """The norm of a tree of gradients taken as one vector, in the widest precision that a leaf is computed in.
 
-    A complex number counts with its modulus. Raises ValueError for an order that is not above 0, which makes no norm.
+    A complex number counts with its modulus; a tree without an array has no norm, but None. Raises ValueError for an
+    order that is not above 0, which makes no norm.
     """
     if not order > 0:
         raise ValueError(
             f"total_norm: order={order!r} is out of range; give a number above 0, math.inf for the largest"
         )
-    found: list[Any] = []
+    from optcore.backends.gradients import Work, run
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
-        xp = backend.xp
-        g = _real(backend, xp.abs(g) if dtype.startswith("complex") else g)
+    def norm(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
         if order == 2:
             n = yield from global_norm(xp, g)
         elif order == math.inf:
             n = yield from global_peak(xp, g)
         else:
             n = yield from global_power(xp, g, order)
-        found.append((backend.dtype(n), n))
-        return None
+        return None, n
 
-    _run("total_norm", run, grads, None, lambda _: None)
-    return max(found, key=lambda pair: pair[0] == "float64")[1] if found else None
+    return run(Work("total_norm", lambda _: norm, seen="modulus"), grads)[1]
 
 
-def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
-    """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known."""
+def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, donate: bool = False) -> Any:
+    """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known.
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
+    With ``donate`` the gradients may be overwritten, as by :func:`clipped`.
+    """
+    from optcore.backends.gradients import Work, run
+
+    def hold(xp: Any, p: Any, g: Any, n: Any) -> Generator[Any, Any, Any]:
         yield from ()
-        g = backend.pair(g) if dtype.startswith("complex") else _real(backend, g)
-        zero = backend.xp.sum(backend.xp.zeros_like(g))
-        n = zero + norm if is_host(norm) else backend.scalar(norm, g)
-        return g * shrink(backend.xp, n, max_norm, epsilon)
+        return g * shrink(xp, n, max_norm, epsilon), None
 
-    return _run("held", run, grads, None, lambda found: found)
-
-
-def _real(backend: Any, x: Any) -> Any:
-    """A leaf in the precision it is computed in."""
-    from optcore.backends.base import COMPUTE
-
-    return backend.cast(x, COMPUTE[backend.dtype(x)])
-
-
-def _run(
-    who: str,
-    law: Callable[[Any, Any, Any, str], Generator[Any, Any, Any]],
-    grads: Any,
-    params: Any,
-    result: Callable[[Any], Any],
-) -> Any:
-    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in."""
-    from optcore.backends.drive import check, solve
-    from optcore.backends.trees import flatten, flatten_like
-
-    leaves, paths, rebuild = flatten(grads)
-    beside = leaves if params is None else flatten_like(who, params, paths)
-    at = [i for i, g in enumerate(leaves) if g is not None]
-    if not at:
-        return grads
-    backend = check(who, [beside[i] for i in at], [leaves[i] for i in at], [paths[i] for i in at])
-    laws = [law(backend, leaves[i], beside[i], backend.dtype(leaves[i])) for i in at]
-    out: list[Any] = [None] * len(leaves)
-    for i, found in zip(at, solve(laws, backend), strict=True):
-        x, dtype = result(found), backend.dtype(leaves[i])
-        if x is not None:
-            out[i] = backend.unpair(x, dtype) if dtype.startswith("complex") else backend.cast(x, dtype)
-    return rebuild(out)
+    return run(Work("held", lambda _: hold, given=(norm,)), grads, donate=donate)[0]
