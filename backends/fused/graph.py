@@ -13,6 +13,7 @@ from typing import Any
 
 from optcore import leaf as template
 from optcore.effects import Due, Max
+from optcore.norms import Recorder
 from optcore.rule import Rule
 
 __all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "of_gradient", "trace"]
@@ -149,7 +150,7 @@ def _typed(op: str, truth: Sequence[bool]) -> None:
         raise Unfusable(f"{op} of truth values and numbers")
 
 
-class SymbolicNamespace:
+class SymbolicNamespace(Recorder):
     """The functions of :class:`optcore.typing.Namespace` on symbols; what no element loop can do raises Unfusable."""
 
     def __getattr__(self, name: str) -> Any:
@@ -164,6 +165,13 @@ class SymbolicNamespace:
     @staticmethod
     def ones_like(x: Symbol) -> Symbol:
         return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.size, x.scalar)
+
+    def squares(self, x: Symbol, sums: Any) -> Any:
+        """Nodes that know each other: what reads a leaf may take their squares in one sum of a wider dtype."""
+        if x.scalar:
+            return sums
+        args = [x.graph.nodes[each.id][1] for each in sums]
+        return tuple(Symbol(x.graph, x.graph.add("sum", a, (k, x.id), True), (), True) for k, a in enumerate(args))
 
     def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
         return _reduce("sum", x, axis, keepdims)

@@ -31,6 +31,7 @@ class Pass:
     row: tuple[int, ...]  #: the scalar nodes it takes as arguments
     reduce: tuple[tuple[int, str, int], ...]  #: (result, operation, element node) of its sums
     write: tuple[tuple[str, int], ...]  #: (array, element node) of what it writes
+    squares: tuple[tuple[int, int, int], ...]  #: of sums that are one array's: (place in reduce, part, element node)
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,8 @@ def _pass(
             todo.extend(nodes[i][1])
     body = tuple(sorted(used))
     inputs = tuple(nodes[i][2] for i in body if nodes[i][0] == "input")
-    return Pass(body, inputs, tuple(sorted(row)), reduce, write)
+    squares = tuple((k, *nodes[i][2]) for k, (i, _, _) in enumerate(reduce) if nodes[i][2])
+    return Pass(body, inputs, tuple(sorted(row)), reduce, write, squares)
 
 
 def program(found: Trace, names: Sequence[tuple[str, bool]], *, divide: bool = False) -> Program:
