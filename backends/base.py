@@ -112,9 +112,13 @@ class Backend:
         del x
         return None
 
-    def addresses(self, arrays: Sequence[Any]) -> list[tuple[int, Any, bool] | None]:
-        """:meth:`address` of each of these."""
-        return [self.address(x) for x in arrays]
+    def addresses(self, arrays: Sequence[Any]) -> list[int] | None:
+        """The addresses of arrays that all lie in memory row by row and may be written, found for all at once.
+
+        None where one does not, or where the library has no quicker way than :meth:`address`.
+        """
+        del arrays
+        return None
 
     def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
         """Whether memory may be written now without the library's knowledge: nothing records or traces.

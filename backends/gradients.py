@@ -47,10 +47,13 @@ def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> 
     if leaves is None or rebuild is None:
         leaves, paths, rebuild = flatten(grads)
     beside = leaves if params is None else flatten_like(work.who, params, paths)
-    at = [i for i, g in enumerate(leaves) if g is not None]
-    if not at:
+    at: Sequence[int] = range(len(leaves))
+    mine, others = leaves, beside
+    if any(g is None for g in leaves):
+        at = [i for i in at if leaves[i] is not None]
+        mine, others = [leaves[i] for i in at], [beside[i] for i in at]
+    if not mine:
         return grads, None
-    mine, others = [leaves[i] for i in at], [beside[i] for i in at]
     if quick is None:
         check(work.who, others, mine, [paths[i] for i in at])
     found = _fused(work, mine, donate)
@@ -62,13 +65,15 @@ def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> 
     made, number = found
     if made is None:
         return None, number
+    if mine is leaves:
+        return rebuild(made), number
     out: list[Any] = [None] * len(leaves)
     for i, x in zip(at, made, strict=True):
         out[i] = x
     return rebuild(out), number
 
 
-def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[list[Any] | None, Any] | None:
+def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[Sequence[Any] | None, Any] | None:
     """One pass over memory; None where these leaves do not allow it."""
     from optcore.backends import of
 

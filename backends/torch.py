@@ -49,18 +49,21 @@ class TorchBackend(Backend):
         order = _dense(x)
         return None if order is None else (x.data_ptr(), order, not x.is_inference())
 
-    def addresses(self, arrays: Sequence[Any]) -> list[tuple[int, Any, bool] | None]:
+    def addresses(self, arrays: Sequence[Any]) -> list[int] | None:
+        tensor = torch.Tensor
         if not (
             set(map(type, arrays)) <= {*PLAIN}
             and set(map(layout_of, arrays)) == {torch.strided}
             and all(map(on_cpu, arrays))
-            and all(map(torch.Tensor.is_contiguous, arrays))
-            and not any(map(torch.Tensor.is_neg, arrays))
-            and not any(map(torch.Tensor.is_conj, arrays))
-            and not any(map(torch.Tensor.is_inference, arrays))
+            and all(map(tensor.is_contiguous, arrays))
+            and not any(map(tensor.is_neg, arrays))
+            and not any(map(tensor.is_inference, arrays))
         ):
-            return super().addresses(arrays)
-        return [(place, "C", True) for place in map(torch.Tensor.data_ptr, arrays)]
+            return None
+        try:
+            return list(map(tensor.data_ptr, arrays))
+        except RuntimeError:  # a tensor without memory of its own
+            return None
 
     def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
         if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():

@@ -6,8 +6,9 @@ There is no parameter, no state and no template here; what a leaf is known by is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,23 +33,17 @@ def sweep(
     With ``donate`` the leaves are written to, where no two of them share memory.
     """
     kinds = list(map(dtype_of, leaves))
-    first = {kind: x for x, kind in zip(reversed(leaves), reversed(kinds), strict=True)}
-    named = {kind: backend.dtype(x) for kind, x in first.items()}
+    named = {kind: backend.dtype(leaves[kinds.index(kind)]) for kind in dict.fromkeys(kinds)}
     if any(name not in SIZES for name in named.values()):
         return None
-    arrays, places = list(leaves), backend.addresses(leaves)
-    if any(place is None for place in places):
-        for i, place in enumerate(places):
-            if place is None:
-                arrays[i] = backend.copy(leaves[i])
-                if type(arrays[i]) is not type(leaves[i]):
-                    return None  # it may have arithmetic of its own
-                places[i] = backend.address(arrays[i])
-    if any(place is None or hasattr(place[1], "runner") for place in places):
+    placed = _places(backend, leaves)
+    if placed is None:
         return None
+    arrays, addresses, orders, writable = placed
+    sizes = {kind: SIZES[name] for kind, name in named.items()}
     bytes_ = np.array(list(map(bytes_of, arrays)), np.int64)
-    lengths = bytes_ // np.array([SIZES[named[kind]] for kind in kinds], np.int64)
-    pointers = np.array([place[0] for place in places], np.uint64)  # type: ignore[index]
+    lengths = bytes_ // np.array(list(map(sizes.__getitem__, kinds)), np.int64)
+    pointers = np.array(addresses, np.uint64)
     if not lengths.any() or np.any((pointers == 0) & (lengths > 0)):
         return None  # nothing but empty leaves, or a tensor of zeros that has no memory
     try:
@@ -60,71 +55,97 @@ def sweep(
         return None
     made, targets = None, pointers
     if traces[0].state[0] is not None:
-        made = _written(backend, leaves, arrays, places, donate and disjoint([(pointers, bytes_)], []))
+        free = donate and disjoint([(pointers, bytes_)], [])
+        made = _targets(backend, leaves, arrays, writable, free)
         if made is not arrays:
-            at = backend.addresses(made)
-            if any(new is None or new[1] != old[1] for new, old in zip(at, places, strict=True)):  # type: ignore[index]
+            again = [backend.address(x) for x in made]
+            if any(new is None or new[1] != order for new, order in zip(again, orders, strict=True)):
                 return None
-            targets = np.array([place[0] for place in at], np.uint64)  # type: ignore[index]
-    batches = _batches(programs, traces, found, [named[k] for k in kinds], (pointers, targets, lengths), given, backend)
+            targets = np.array([place[0] for place in again if place], np.uint64)
+    batches = _batches(programs, traces, found, list(map(named.__getitem__, kinds)), pointers, targets, lengths,
+                       given, backend.threads())  # fmt: skip
     with np.errstate(all="ignore"):
         scalars = together(batches)
     if made is not None:
         backend.written([x for x, old in zip(made, leaves, strict=True) if x is old])
-    node = traces[0].state[1]
-    if node is None:
+    if traces[0].state[1] is None:
         return made, None
     widest = max(range(len(batches)), key=lambda k: batches[k].compute == "float64")
-    each = batches[widest].program.state[1]
-    return made, backend.array(scalars[widest][each][0], batches[widest].compute)  # type: ignore[index]
+    each: Any = batches[widest].program.state[1]
+    return made, backend.array(scalars[widest][each][0], batches[widest].compute)
+
+
+Places: TypeAlias = tuple[Sequence[Any], list[int], Sequence[Any], Sequence[bool]]
+"""Arrays, where they lie, the order of their elements, and whether they may be written."""
+
+
+def _places(backend: Backend, leaves: Sequence[Any]) -> Places | None:
+    """The leaves, or copies without gaps of what has any; None where one of them is no plain array in memory."""
+    addresses = backend.addresses(leaves)
+    if addresses is not None:
+        return leaves, addresses, ["C"] * len(leaves), [True] * len(leaves)
+    arrays, places = list(leaves), []
+    for i, x in enumerate(leaves):
+        place = backend.address(x)
+        if place is None:
+            arrays[i] = backend.copy(x)
+            place = backend.address(arrays[i]) if type(arrays[i]) is type(x) else None  # or has arithmetic of its own
+        if place is None or hasattr(place[1], "runner"):
+            return None
+        places.append(place)
+    addresses, orders, writable = map(list, zip(*places, strict=True))
+    return arrays, addresses, orders, writable
+
+
+def _targets(
+    backend: Backend, leaves: Sequence[Any], arrays: Sequence[Any], writable: Sequence[bool], free: bool
+) -> Sequence[Any]:
+    """The arrays that a pass writes to: the leaves given where they are free, and copies, which are our own."""
+    if free and all(writable):
+        return arrays
+    return [
+        x if x is not old or (free and may) else backend.empty_like(x)
+        for x, old, may in zip(arrays, leaves, writable, strict=True)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _of_any_shape(law: Callable[..., Any], given: int) -> Trace | None:
+    """The trace of a law that looks at no shape, None for one that does."""
+    trace = of_gradient(law, (1,), given)
+    return None if trace.graph.shaped or trace.graph.ranked else trace
 
 
 def _traced(law: Callable[..., Any], leaves: Sequence[Any], given: int) -> tuple[list[int], list[Trace]]:
     """For each leaf the number of its trace: one for all, unless the law looks at shapes."""
-    traces: list[Trace] = [of_gradient(law, tuple(leaves[0].shape), given)]
-    if not (traces[0].graph.shaped or traces[0].graph.ranked):
-        return [0] * len(leaves), traces
-    seen = {tuple(leaves[0].shape): 0}
-    found = []
-    for x in leaves:
-        shape = tuple(x.shape)
-        if shape not in seen:
-            seen[shape] = len(traces)
-            traces.append(of_gradient(law, shape, given))
-        found.append(seen[shape])
-    return found, traces
-
-
-def _written(
-    backend: Backend, leaves: Sequence[Any], arrays: list[Any], places: Sequence[Any], donated: bool
-) -> list[Any]:
-    """The arrays that a pass writes to: the leaves given where it may, and copies that are our own already."""
-    if donated and all(place[2] for place in places):
-        return arrays
-    return [
-        x if x is not old or (donated and place[2]) else backend.empty_like(x)
-        for x, old, place in zip(arrays, leaves, places, strict=True)
-    ]
+    one = _of_any_shape(law, given)
+    if one is not None:
+        return [0] * len(leaves), [one]
+    shapes = [tuple(x.shape) for x in leaves]
+    numbers = {shape: k for k, shape in enumerate(dict.fromkeys(shapes))}
+    return [numbers[shape] for shape in shapes], [of_gradient(law, shape, given) for shape in numbers]
 
 
 def _batches(
-    programs: Sequence[Program], traces: Sequence[Trace], found: Sequence[int], dtypes: Sequence[str],
-    table: tuple[Any, Any, Any], given: Sequence[float], backend: Backend,
+    programs: Sequence[Program], traces: Sequence[Trace], found: Sequence[int], dtypes: Sequence[str], pointers: Any,
+    targets: Any, lengths: Any, given: Sequence[float], threads: int,
 ) -> list[Batch]:  # fmt: skip
     """The work, ready to run: a batch for each program and dtype."""
-    groups: dict[Any, list[int]] = {}
-    for i, (k, dtype) in enumerate(zip(found, dtypes, strict=True)):
-        groups.setdefault((id(programs[k]), dtype), []).append(i)
+    pairs = list(zip(found, dtypes, strict=True))
+    names = dict.fromkeys((id(programs[k]), dtype) for k, dtype in dict.fromkeys(pairs))
+    shared = {f"given{n}": x for n, x in enumerate(given)}
     batches = []
-    for (_, dtype), members in groups.items():
-        own = sorted({found[i] for i in members})
-        row = {k: n for n, k in enumerate(own)}
+    for key in names:
+        at: Any = slice(None)
+        if len(names) > 1:
+            at = [i for i, (k, dtype) in enumerate(pairs) if (id(programs[k]), dtype) == key]
+        own = list(dict.fromkeys(found[i] for i in at) if len(names) > 1 else dict.fromkeys(found))
+        row = np.zeros(len(programs), np.int64)
+        row[own] = np.arange(len(own))
         constants = np.array([traces[k].graph.constants for k in own], np.float64).reshape(len(own), -1)
-        pointers, targets, lengths = (column[members] for column in table)
-        shared = {f"given{n}": x for n, x in enumerate(given)}
+        dtype = key[1]
         batches.append(
-            Batch(programs[own[0]], COMPUTE[dtype], {"g": dtype}, {"g": pointers}, {"g": targets},
-                  tuple(lengths.tolist()), constants, np.array([row[found[i]] for i in members], np.int64), shared, {},
-                  backend.threads(), runner=Processors)
+            Batch(programs[own[0]], COMPUTE[dtype], {"g": dtype}, {"g": pointers[at]}, {"g": targets[at]},
+                  tuple(lengths[at].tolist()), constants, row[found][at], shared, {}, threads, runner=Processors)
         )  # fmt: skip
     return batches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from functools import lru_cache
 from typing import Any
 
 from optcore.norms import global_norm, global_peak, global_power, shrink
@@ -34,15 +35,27 @@ def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) 
         raise ValueError(f"clipped: {law.name} compares the gradients with their parameters; give params, too")
 
     def on(backend: Any) -> Any:
-        values = laid_out(numbers(bound, backend, 0), backend.native_layout)
-
-        def direction(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
-            d, _ = yield from law.run(xp, p, g, law.start(xp, p, values), 1, values)
-            return d, None
-
-        return direction
+        return _Direction(law, laid_out(numbers(bound, backend, 0), backend.native_layout))
 
     return run(Work(f"clipped({law.name})", on, rule=law), grads, params, donate=donate)[0]
+
+
+class _Direction:
+    """What a rule makes of a gradient, with these numbers; equal ones are one, so that what a pass knows of it is kept."""
+
+    def __init__(self, law: Rule, values: dict[str, Any]) -> None:
+        self.law, self.values = law, values
+        self.key = (law, tuple((name, type(x), x) for name, x in values.items()))
+
+    def __call__(self, xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
+        d, _ = yield from self.law.run(xp, p, g, self.law.start(xp, p, self.values), 1, self.values)
+        return d, None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Direction) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
@@ -57,6 +70,13 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
         )
     from optcore.backends.gradients import Work, run
 
+    return run(Work("total_norm", lambda _: _norm(order), seen="modulus"), grads)[1]
+
+
+@lru_cache(maxsize=16)
+def _norm(order: float) -> Any:
+    """The law of a norm, which changes no gradient."""
+
     def norm(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
         if order == 2:
             n = yield from global_norm(xp, g)
@@ -66,7 +86,7 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
             n = yield from global_power(xp, g, order)
         return None, n
 
-    return run(Work("total_norm", lambda _: norm, seen="modulus"), grads)[1]
+    return norm
 
 
 def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, donate: bool = False) -> Any:
@@ -76,8 +96,9 @@ def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, dona
     """
     from optcore.backends.gradients import Work, run
 
-    def hold(xp: Any, p: Any, g: Any, n: Any) -> Generator[Any, Any, Any]:
-        yield from ()
-        return g * shrink(xp, n, max_norm, epsilon), None
+    return run(Work("held", lambda _: _hold, given=(norm, max_norm, epsilon)), grads, donate=donate)[0]
 
-    return run(Work("held", lambda _: hold, given=(norm,)), grads, donate=donate)[0]
+
+def _hold(xp: Any, p: Any, g: Any, n: Any, max_norm: Any, epsilon: Any) -> Generator[Any, Any, Any]:
+    yield from ()
+    return g * shrink(xp, n, max_norm, epsilon), None
