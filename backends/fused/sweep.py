@@ -50,25 +50,23 @@ def sweep(
         found, traces = _traced(law, leaves, len(given))
     except Unfusable:
         return None
-    programs = [program(each, [("g", each.state[0] is not None), ("number", False)]) for each in traces]
-    if any("p" in one.inputs for each in programs for one in each.passes):
-        return None
+    new, number = traces[0][0].state
     made, targets = None, pointers
-    if traces[0].state[0] is not None:
+    if new is not None:
         free = donate and disjoint([(pointers, bytes_)], [])
         made = _targets(backend, leaves, arrays, writable, free)
         if made is not arrays:
             again = [backend.address(x) for x in made]
-            if any(new is None or new[1] != order for new, order in zip(again, orders, strict=True)):
+            if any(place is None or place[1] != order for place, order in zip(again, orders, strict=True)):
                 return None
             targets = np.array([place[0] for place in again if place], np.uint64)
-    batches = _batches(programs, traces, found, list(map(named.__getitem__, kinds)), pointers, targets, lengths,
-                       given, backend.threads())  # fmt: skip
+    batches = _batches(traces, found, list(map(named.__getitem__, kinds)), pointers, targets, lengths, given,
+                       backend.threads())  # fmt: skip
     with np.errstate(all="ignore"):
         scalars = together(batches)
     if made is not None:
         backend.written([x for x, old in zip(made, leaves, strict=True) if x is old])
-    if traces[0].state[1] is None:
+    if number is None:
         return made, None
     widest = max(range(len(batches)), key=lambda k: batches[k].compute == "float64")
     each: Any = batches[widest].program.state[1]
@@ -109,43 +107,54 @@ def _targets(
     ]
 
 
+Traced: TypeAlias = tuple[Trace, Program]
+
+
+def _program(law: Callable[..., Any], shape: tuple[int, ...], given: int) -> Traced:
+    trace = of_gradient(law, shape, given)
+    found = program(trace, [("g", trace.state[0] is not None), ("number", False)])
+    if any("p" in one.inputs for one in found.passes):
+        raise Unfusable("a law that reads the parameter")
+    return trace, found
+
+
 @lru_cache(maxsize=64)
-def _of_any_shape(law: Callable[..., Any], given: int) -> Trace | None:
+def _of_any_shape(law: Callable[..., Any], given: int) -> Traced | None:
     """The trace of a law that looks at no shape, None for one that does."""
-    trace = of_gradient(law, (1,), given)
-    return None if trace.graph.shaped or trace.graph.ranked else trace
+    found = _program(law, (1,), given)
+    return None if found[0].graph.shaped or found[0].graph.ranked else found
 
 
-def _traced(law: Callable[..., Any], leaves: Sequence[Any], given: int) -> tuple[list[int], list[Trace]]:
+def _traced(law: Callable[..., Any], leaves: Sequence[Any], given: int) -> tuple[list[int], list[Traced]]:
     """For each leaf the number of its trace: one for all, unless the law looks at shapes."""
     one = _of_any_shape(law, given)
     if one is not None:
         return [0] * len(leaves), [one]
     shapes = [tuple(x.shape) for x in leaves]
     numbers = {shape: k for k, shape in enumerate(dict.fromkeys(shapes))}
-    return [numbers[shape] for shape in shapes], [of_gradient(law, shape, given) for shape in numbers]
+    return [numbers[shape] for shape in shapes], [_program(law, shape, given) for shape in numbers]
 
 
 def _batches(
-    programs: Sequence[Program], traces: Sequence[Trace], found: Sequence[int], dtypes: Sequence[str], pointers: Any,
-    targets: Any, lengths: Any, given: Sequence[float], threads: int,
+    traces: Sequence[Traced], found: Sequence[int], dtypes: Sequence[str], pointers: Any, targets: Any, lengths: Any,
+    given: Sequence[float], threads: int,
 ) -> list[Batch]:  # fmt: skip
     """The work, ready to run: a batch for each program and dtype."""
     pairs = list(zip(found, dtypes, strict=True))
-    names = dict.fromkeys((id(programs[k]), dtype) for k, dtype in dict.fromkeys(pairs))
+    names = dict.fromkeys((id(traces[k][1]), dtype) for k, dtype in dict.fromkeys(pairs))
     shared = {f"given{n}": x for n, x in enumerate(given)}
     batches = []
     for key in names:
         at: Any = slice(None)
         if len(names) > 1:
-            at = [i for i, (k, dtype) in enumerate(pairs) if (id(programs[k]), dtype) == key]
+            at = [i for i, (k, dtype) in enumerate(pairs) if (id(traces[k][1]), dtype) == key]
         own = list(dict.fromkeys(found[i] for i in at) if len(names) > 1 else dict.fromkeys(found))
-        row = np.zeros(len(programs), np.int64)
+        row = np.zeros(len(traces), np.int64)
         row[own] = np.arange(len(own))
-        constants = np.array([traces[k].graph.constants for k in own], np.float64).reshape(len(own), -1)
+        constants = np.array([traces[k][0].graph.constants for k in own], np.float64).reshape(len(own), -1)
         dtype = key[1]
         batches.append(
-            Batch(programs[own[0]], COMPUTE[dtype], {"g": dtype}, {"g": pointers[at]}, {"g": targets[at]},
+            Batch(traces[own[0]][1], COMPUTE[dtype], {"g": dtype}, {"g": pointers[at]}, {"g": targets[at]},
                   tuple(lengths[at].tolist()), constants, row[found][at], shared, {}, threads, runner=Processors)
         )  # fmt: skip
     return batches
