@@ -11,7 +11,7 @@ from optcore.norms import global_norm, global_peak, global_power, shrink
 from optcore.rule import Rule
 from optcore.typing import Scalar
 
-__all__ = ["clipped", "held", "total_norm"]
+__all__ = ["clipped", "held", "measured", "total_norm"]
 
 
 def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) -> Any:
@@ -64,13 +64,15 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
     A complex number counts with its modulus; a tree without an array has no norm, but None. Raises ValueError for an
     order that is not above 0, which makes no norm.
     """
-    if not order > 0:
-        raise ValueError(
-            f"total_norm: order={order!r} is out of range; give a number above 0, math.inf for the largest"
-        )
+    _checked("total_norm", order)
     from optcore.backends.gradients import Work, run
 
     return run(Work("total_norm", lambda _: _norm(order), seen="modulus"), grads)[1]
+
+
+def _checked(who: str, order: float) -> None:
+    if not order > 0:
+        raise ValueError(f"{who}: order={order!r} is out of range; give a number above 0, math.inf for the largest")
 
 
 @lru_cache(maxsize=16)
@@ -102,3 +104,22 @@ def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, dona
 def _hold(xp: Any, p: Any, g: Any, n: Any, max_norm: Any, epsilon: Any) -> Generator[Any, Any, Any]:
     yield from ()
     return g * shrink(xp, n, max_norm, epsilon), None
+
+
+def measured(
+    grads: Any, max_norm: Scalar, order: float = 2.0, epsilon: Scalar = 0.0, *, donate: bool = False
+) -> tuple[Any, Any]:
+    """What :func:`held` makes of the gradients with their own :func:`total_norm`, and that norm, in one go."""
+    _checked("measured", order)
+    from optcore.backends.gradients import Work, run
+
+    if order != 2:  # of a complex number another norm takes the modulus, which is no gradient any more
+        norm = total_norm(grads, order)
+        return grads if norm is None else held(grads, norm, max_norm, epsilon, donate=donate), norm
+    return run(Work("measured", lambda _: _measure, given=(max_norm, epsilon)), grads, donate=donate)
+
+
+def _measure(xp: Any, p: Any, g: Any, max_norm: Any, epsilon: Any) -> Generator[Any, Any, Any]:
+    _, n = yield from _norm(2.0)(xp, p, g)
+    d, _ = yield from _hold(xp, p, g, n, max_norm, epsilon)
+    return d, n
