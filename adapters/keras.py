@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import cache, wraps
 from typing import Any
 
 from optcore.adapters import native
@@ -108,7 +108,7 @@ def _schedule_named(name: str) -> Callable[..., LearningRate]:
     return make
 
 
-@lru_cache
+@cache
 def _named(name: str) -> Any:
     if name in schedules.table("keras"):
         return _schedule_named(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from optcore.adapters import native
@@ -99,7 +99,7 @@ def schedule(law: Schedule) -> Callable[[Any], jax.Array]:
     return lambda count: jnp.asarray(law(jnp.asarray(count)))
 
 
-@lru_cache
+@cache
 def _named(name: str) -> Any:
     if name in schedules.table("optax"):
         return schedules.table("optax")[name]

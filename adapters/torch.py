@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from optcore.adapters import native
@@ -105,7 +105,7 @@ def from_recipe(recipe: Recipe, params: Iterable[Any]) -> Optimizer:
 FromRecipe = _class(FROM_JSON)
 
 
-@lru_cache
+@cache
 def _named(name: str) -> Any:
     if name in schedules.table("torch"):
         return scheduler_named(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from optcore.backends.base import missing
 from optcore.clipping import clip_by_global_norm, clip_by_value
-from optcore.clipping.trees import clipped, held, total_norm
+from optcore.clipping.trees import clipped, held, measured, total_norm
 
 try:
     import torch
@@ -47,7 +47,8 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any, for
     """Scale the gradients in place by ``min(1, max_norm / (total_norm + 1e-6))``."""
     del foreach
     limit = _limit("clip_grads_with_norm_", max_norm)
-    _write(parameters, lambda grads: held(grads, total_norm, limit, EPSILON))
+    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    _write(grads, held(grads, total_norm, limit, EPSILON, donate=True))
 
 
 @torch.no_grad()
@@ -64,8 +65,13 @@ def clip_grad_norm_(
     Raises ValueError for a negative or NaN ``max_norm``, with which torch turns the gradients round or spoils them.
     """
     limit, params = _limit("clip_grad_norm_", max_norm), _listed(parameters)
-    norm = get_total_norm([p.grad for p in params if p.grad is not None], norm_type, error_if_nonfinite, foreach)
-    clip_grads_with_norm_(params, limit, norm, foreach)
+    grads = [p.grad for p in params if p.grad is not None]
+    if error_if_nonfinite or not grads:  # nothing may be written before the norm is known
+        norm = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
+        _write(grads, held(grads, norm, limit, EPSILON, donate=True))
+        return norm
+    new, norm = measured(grads, limit, float(norm_type), EPSILON, donate=True)
+    _write(grads, new)
     return norm
 
 
@@ -74,10 +80,10 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
     """Cut each element of the gradients in place to [-clip_value, clip_value]."""
     del foreach
     law = clip_by_value(limit=float(clip_value))
-    params = _listed(parameters)
-    if any(p.grad is not None and p.grad.is_complex() for p in params):
+    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    if any(map(torch.is_complex, grads)):
         raise TypeError("clip_grad_value_: a gradient is complex, which has no order; clip its norm")
-    _write(params, lambda grads: clipped(law, grads))
+    _write(grads, clipped(law, grads, donate=True))
 
 
 def _limit(who: str, max_norm: Any) -> float:
@@ -89,7 +95,8 @@ def _listed(parameters: Iterable[Any] | torch.Tensor) -> list[Any]:
     return [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
 
 
-def _write(parameters: Any, change: Any) -> None:
-    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
-    for g, new in zip(grads, change(grads), strict=True):
-        g.copy_(new)
+def _write(grads: list[Any], new: list[Any]) -> None:
+    """Put the new gradients where the old ones are, but for those that a pass has put there."""
+    for g, x in zip(grads, new, strict=True):
+        if x is not g:
+            g.copy_(x)

@@ -115,8 +115,19 @@ class Backend:
         del x
         return None
 
-    def unwatched(self) -> bool:
-        """Whether memory may be written now without the library's knowledge: nothing records or traces."""
+    def addresses(self, arrays: Sequence[Any]) -> list[int] | None:
+        """The addresses of arrays that all lie in memory row by row and may be written, found for all at once.
+
+        None where one does not, or where the library has no quicker way than :meth:`address`.
+        """
+        del arrays
+        return None
+
+    def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
+        """Whether memory may be written now without the library's knowledge: nothing records or traces.
+
+        With ``arrays`` also whether nothing computed from them has to be recorded for differentiation.
+        """
         return True
 
     def written(self, arrays: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ xp = SimpleNamespace(**{**{name: getattr(standard, name) for name in dir(standar
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 """The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
 
+layout_of, on_cpu, recorded = attrgetter("layout"), attrgetter("is_cpu"), attrgetter("requires_grad")
+
 
 class TorchBackend(Backend):
     """PyTorch through array-api-compat, whose ``sign`` keeps NaN where ``torch.sign`` gives 0."""
@@ -58,12 +61,30 @@ class TorchBackend(Backend):
         if not x.is_cpu:
             return None
         if x.is_contiguous():
-            return x.data_ptr(), "C", True
+            return x.data_ptr(), "C", not x.is_inference()
         order = _dense(x)
-        return None if order is None else (x.data_ptr(), order, True)
+        return None if order is None else (x.data_ptr(), order, not x.is_inference())
 
-    def unwatched(self) -> bool:
-        return not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
+    def addresses(self, arrays: Sequence[Any]) -> list[int] | None:
+        tensor = torch.Tensor
+        if not (
+            set(map(type, arrays)) <= {*PLAIN}
+            and set(map(layout_of, arrays)) == {torch.strided}
+            and all(map(on_cpu, arrays))
+            and all(map(tensor.is_contiguous, arrays))
+            and not any(map(tensor.is_neg, arrays))
+            and not any(map(tensor.is_inference, arrays))
+        ):
+            return None
+        try:
+            return list(map(tensor.data_ptr, arrays))
+        except RuntimeError:  # a tensor without memory of its own
+            return None
+
+    def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+            return False
+        return not (torch.is_grad_enabled() and any(map(recorded, arrays)))
 
     def written(self, arrays: Sequence[Any]) -> None:
         torch.autograd.graph.increment_version(tuple(arrays))

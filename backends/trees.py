@@ -11,7 +11,7 @@ import optree
 
 from optcore.backends import of
 
-__all__ = ["flatten", "flatten_like"]
+__all__ = ["flatten", "flatten_like", "unnamed"]
 
 Rebuild = Callable[[Sequence[Any]], Any]
 
@@ -41,6 +41,18 @@ def flatten(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
         if x is not None:
             of(x)
     return leaves, names, rebuild
+
+
+def unnamed(tree: Any) -> tuple[list[Any], Rebuild] | None:
+    """The leaves of a tree of one library's arrays and the way back, without their paths; None for any other tree.
+
+    It costs a tenth of :func:`flatten`, which is for what this does not know and for errors.
+    """
+    leaves, spec = optree.tree_flatten(tree, none_is_leaf=True)
+    first = {type(x): x for x in leaves if x is not None}
+    if not all(map(_is_array, first.values())) or len({of(x) for x in first.values()}) > 1:
+        return None
+    return leaves, partial(optree.tree_unflatten, spec)
 
 
 def _jax(tree: Any) -> tuple[list[Any], list[str], Rebuild]:

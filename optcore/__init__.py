@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Look a rule, clipping law or combinator up by name."""
+        """Look a rule, clipping law or combinator up by name; what was found stays in this module."""
         import importlib
 
         from optcore import registry
@@ -31,9 +31,10 @@ else:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            return registry.find(name)
+            found = globals()[name] = registry.find(name)
         except ValueError as error:
             raise AttributeError(str(error)) from None
+        return found
 
     def __dir__() -> list[str]:
         from optcore import registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any
 
@@ -10,8 +11,8 @@ from optcore.scalars import power
 from optcore.typing import Layout, Namespace, Scalar
 
 __all__ = [
-    "global_norm", "global_norms", "global_peak", "global_power", "hypotenuse", "inputs", "largest", "norm",
-    "norm_along", "over", "root", "shrink", "squares",
+    "Recorder", "global_norm", "global_norms", "global_peak", "global_power", "hypotenuse", "inputs", "largest", "norm",
+    "norm_along", "over", "parted", "root", "shrink", "squares",
 ]  # fmt: skip
 
 # Blue's three sums: squares of elements above 2^50, between, and below 2^-50, each scaled so that
@@ -39,10 +40,26 @@ def _twice(xp: Namespace, x: Any, factor: float) -> Any:
     return xp.where(x == 0, x, x * factor) * factor
 
 
+class Recorder(ABC):
+    """A namespace that writes a law down, and is told what three sums are together."""
+
+    @abstractmethod
+    def squares(self, x: Any, sums: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        """The same sums, which are those of :func:`squares` over the whole of x."""
+
+
 def squares(xp: Namespace, x: Any, **along: Any) -> tuple[Any, Any, Any]:
     """The sums of squares of the large, middle and small elements, each at its own scale; ``along`` as in xp.sum."""
     large, middle, small = _squared(xp, x)
-    return xp.sum(large, **along), xp.sum(middle, **along), xp.sum(small, **along)
+    sums = xp.sum(large, **along), xp.sum(middle, **along), xp.sum(small, **along)
+    return xp.squares(x, sums) if isinstance(xp, Recorder) and not along else sums
+
+
+def parted(xp: Any, total: Any) -> tuple[Any, Any, Any]:
+    """The three sums of :func:`squares` from one sum of squares in a wider range: each at its scale, one of them not 0."""
+    large, small, zero = total > LARGE * LARGE, total < SMALL * SMALL, xp.zeros_like(total)
+    low = xp.where(small, total, zero) * UP * UP
+    return xp.where(large, total * DOWN * DOWN, zero), xp.where(large | small, zero, total), low
 
 
 def _sqrt(xp: Namespace, x: Any) -> Any:

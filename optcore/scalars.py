@@ -67,9 +67,14 @@ def bias_correction(xp: Namespace, beta: Scalar, t: Scalar) -> Scalar:
 
 
 def power(xp: Namespace, base: Any, exponent: Any) -> Any:
-    """``base ** exponent`` for base > 0, where either may be a traced 0-d array; infinite beyond the largest number."""
+    """``base ** exponent`` for base > 0, where either may be a traced 0-d array; infinite beyond the largest number.
+
+    An array to a small whole power is a product.
+    """
     if is_host(base, exponent):
         return Host.power(base, exponent)
+    if is_host(exponent) and exponent in (1, 2, 3, 4):
+        return math.prod([base] * (int(exponent) - 1), start=base)
     if not is_host(base):
         return base**exponent
     return xp.exp(exponent * Host.log(base))

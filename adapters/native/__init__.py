@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 from optcore import registry
@@ -86,7 +87,7 @@ class Constructor:
         return {p.name: p.default for p in self.parameters}
 
 
-@lru_cache
+@cache
 def _table(library: str) -> dict[str, Callable[..., Native]]:
     package = f"optcore.adapters.native.{library}"
     found: dict[str, Callable[..., Native]] = {}
@@ -107,7 +108,7 @@ def names(library: str) -> list[str]:
     return sorted({*_table(library), *(t for rule in known if _fold(t := _title(library, rule)) not in own)})
 
 
-@lru_cache
+@cache
 def constructor(library: str, name: str, like: str | None = None) -> Constructor:
     """The constructor of this name in the words of ``library``, with the numbers of ``like``.
 
@@ -136,15 +137,20 @@ def constructor(library: str, name: str, like: str | None = None) -> Constructor
 def attributes(
     library: str, make: Callable[[str], Any], own: list[str]
 ) -> tuple[Callable[[str], Any], Callable[[], Any]]:
-    """Module-level ``__getattr__`` and ``__dir__`` that show a library's constructors as attributes."""
+    """Module-level ``__getattr__`` and ``__dir__`` that show a library's constructors as attributes.
+
+    What was made stays in the adapter's module: a class is one object for as long as the process runs.
+    """
 
     def get(name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            return make(name)
+            made = make(name)
         except ValueError as error:
             raise AttributeError(str(error)) from None
+        setattr(sys.modules[f"optcore.adapters.{library}"], name, made)
+        return made
 
     return get, lambda: [*own, *names(library)]
 
@@ -153,7 +159,7 @@ def _fold(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-@lru_cache
+@cache
 def _own(library: str, name: str) -> Constructor:
     build = _table(library)[name]
     parameters = tuple(inspect.signature(build).parameters.values())

@@ -89,14 +89,16 @@ def _machine() -> Any:
     )
 
 
-def kernel(program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str) -> Kernel:
-    """The compiled pass of a program for these dtypes, from memory where it is there."""
+def kernel(
+    program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, whole: bool = False
+) -> Kernel:
+    """The compiled pass of a program for these dtypes, from memory where it is there; ``whole`` as in llvm.text."""
     global _compiled
-    key = (program.key, stage, dtypes, outputs, compute)
+    key = (program.key, stage, dtypes, outputs, compute, whole)
     with _lock:
         found = _kernels.get(key)
         if found is None:
-            found = _kernels[key] = Kernel(text(program, program.passes[stage], dtypes, outputs, compute))
+            found = _kernels[key] = Kernel(text(program, program.passes[stage], dtypes, outputs, compute, whole))
             _compiled += 1
         _kernels.move_to_end(key)
         while len(_kernels) > CAPACITY:

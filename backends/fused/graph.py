@@ -13,9 +13,10 @@ from typing import Any
 
 from optcore import leaf as template
 from optcore.effects import Due, Max
+from optcore.norms import Recorder
 from optcore.rule import Rule
 
-__all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "trace"]
+__all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "of_gradient", "trace"]
 
 
 class Unfusable(TypeError):  # noqa: N818 - the name says what is the matter
@@ -33,7 +34,7 @@ TRUTH = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "isfi
 class Graph:
     """Nodes in the order of their creation, equal ones shared; constants by place, never by value."""
 
-    __slots__ = ("constants", "index", "nodes", "scalar", "shaped")
+    __slots__ = ("constants", "index", "nodes", "ranked", "scalar", "shaped")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -41,6 +42,7 @@ class Graph:
         self.index: dict[Node, int] = {}
         self.constants: list[float] = []
         self.shaped = False  #: whether the law looked at the shape of an array
+        self.ranked = False  #: whether it looked at the number of its axes
 
     def add(self, op: str, args: tuple[int, ...], attribute: Any, scalar: bool) -> int:
         node = (op, args, attribute)
@@ -77,6 +79,7 @@ class Symbol:
 
     @property
     def ndim(self) -> int:
+        self.graph.ranked = True
         return len(self.size)
 
     @property
@@ -147,7 +150,7 @@ def _typed(op: str, truth: Sequence[bool]) -> None:
         raise Unfusable(f"{op} of truth values and numbers")
 
 
-class SymbolicNamespace:
+class SymbolicNamespace(Recorder):
     """The functions of :class:`optcore.typing.Namespace` on symbols; what no element loop can do raises Unfusable."""
 
     def __getattr__(self, name: str) -> Any:
@@ -162,6 +165,13 @@ class SymbolicNamespace:
     @staticmethod
     def ones_like(x: Symbol) -> Symbol:
         return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.size, x.scalar)
+
+    def squares(self, x: Symbol, sums: Any) -> Any:
+        """Nodes that know each other: what reads a leaf may take their squares in one sum of a wider dtype."""
+        if x.scalar:
+            return sums
+        args = [x.graph.nodes[each.id][1] for each in sums]
+        return tuple(Symbol(x.graph, x.graph.add("sum", a, (k, x.id), True), (), True) for k, a in enumerate(args))
 
     def sum(self, x: Symbol, *, axis: Any = None, keepdims: bool = False) -> Symbol:
         return _reduce("sum", x, axis, keepdims)
@@ -223,14 +233,33 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
     p, g = array("input", "p"), array("input", "g")
     fields = [kind and array(kind, f.name) for f, kind in zip(rule.fields, kinds, strict=True)]
     law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)
+    ((new, _), state), rounds = _recorded(graph, law)
+    if graph.shaped and rule.kind == "elementwise":
+        raise Unfusable("a law that looks at the shape and yet says that it may run on any partition")
+    return _settled(graph, new, rule.unpack(state), rounds)
+
+
+def of_gradient(law: Any, shape: tuple[int, ...], given: int) -> Trace:
+    """Trace ``law(xp, p, g, *given)``, which returns a new gradient and a number of the whole tree, or None for either.
+
+    The two stand where a rule has its state. What is given are 0-d values named "given0", "given1", ...
+    """
+    graph = Graph()
+    p, g = (Symbol(graph, graph.add("input", (), name, False), shape, False) for name in "pg")
+    numbers = [Symbol(graph, graph.add("shared", (), f"given{k}", True), (), True) for k in range(given)]
+    made, rounds = _recorded(graph, law(namespace, p, g, *numbers))
+    return _settled(graph, None, made, rounds)
+
+
+def _recorded(graph: Graph, law: Any) -> tuple[Any, list[tuple[tuple[int, bool], ...]]]:
+    """Run a law on symbols: what it returns, and its rounds of totals."""
     rounds: list[tuple[tuple[int, bool], ...]] = []
     answer: Any = None
     while True:
         try:
             request = law.send(answer)
         except StopIteration as stop:
-            (new, _), state = stop.value
-            break
+            return stop.value, rounds
         except (TypeError, AttributeError, NotImplementedError) as error:  # eager execution may well know how
             raise Unfusable(str(error)) from error
         if isinstance(request, Due):
@@ -247,12 +276,13 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
         totals = [Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(local))]
         answer = tuple(totals) if isinstance(request, tuple) else totals[0]
 
+
+def _settled(graph: Graph, new: Any, state: Sequence[Any], rounds: Sequence[tuple[tuple[int, bool], ...]]) -> Trace:
+    """The trace of a law that has ended with these results."""
+
     def at(x: Any) -> int | None:
         return None if x is None else _lift(graph, x)[0]
 
-    if graph.shaped and rule.kind == "elementwise":
-        raise Unfusable("a law that looks at the shape and yet says that it may run on any partition")
-    nodes = tuple(at(x) for x in rule.unpack(state))
-    parameter = _lift(graph, new)[0]
+    parameter, nodes = at(new), tuple(at(x) for x in state)
     key = (tuple(graph.nodes), parameter, nodes, tuple(rounds))
     return Trace(graph, parameter, nodes, tuple(rounds), key)

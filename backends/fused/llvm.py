@@ -16,8 +16,10 @@ from optcore.backends.fused.program import Pass, Program, boolean
 __all__ = ["COUNTERS", "text"]
 
 
-def text(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str) -> str:
-    """The LLVM text of one pass.
+def text(
+    program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str, whole: bool = False
+) -> str:
+    """The LLVM text of one pass; with ``whole`` the three sums of an array's squares are one, in the middle's place.
 
     ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``, as "bfloat16" or "bfloat16:stochastic";
     the two keys of that are the last columns of ``pointers``. The function is
@@ -75,9 +77,9 @@ def text(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[s
         "  %any = icmp slt i64 %start, %edge",
         "  br i1 %any, label %vector, label %between",
     ]
-    _loop(lines, program, one, dtypes, outputs, compute, width, declared, scalars[width])
+    _loop(lines, program, one, dtypes, outputs, compute, width, declared, scalars[width], whole)
     _between(lines, one, width)
-    _loop(lines, program, one, dtypes, outputs, compute, 1, declared, scalars[1])
+    _loop(lines, program, one, dtypes, outputs, compute, 1, declared, scalars[1], whole)
     _finish(lines, one)
     lines.append("}")
     return "\n".join([*sorted(declared), *lines])
@@ -88,7 +90,7 @@ NEUTRAL = {"sum": "0.0", "reduce_max": hexadecimal(-math.inf)}
 
 def _loop(
     lines: list[str], program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str,
-    width: int, declared: set[str], scalars: dict[int, str],
+    width: int, declared: set[str], scalars: dict[int, str], whole: bool,
 ) -> None:  # fmt: skip
     """The loop over full vectors, or over single elements behind them."""
     wide = width > 1
@@ -110,7 +112,16 @@ def _loop(
         else:
             truth = boolean(program.nodes[args[-1]]) if args else False
             names[i] = e.node(op, [names[x] for x in args], attribute, truth)
+    squares = {k: (part, x) for k, part, x in one.squares} if whole else {}
     for k, (_, op, x) in enumerate(one.reduce):
+        if k in squares:
+            part, x = squares[k]
+            if part != 1:
+                lines.append(f"  %{label}.t{k} = select i1 true, {double} %{label}.s{k}, {double} %{label}.s{k}")
+                continue
+            value = e.widen(names[x]) if compute == "float32" else names[x]
+            lines.append(f"  %{label}.t{k} = fadd {double} %{label}.s{k}, {e.fmul(value, value)}")
+            continue
         value = e.widen(names[x]) if compute == "float32" else names[x]
         if op == "sum":
             lines.append(f"  %{label}.t{k} = fadd {double} %{label}.s{k}, {value}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,29 @@ class Pass:
     row: tuple[int, ...]  #: the scalar nodes it takes as arguments
     reduce: tuple[tuple[int, str, int], ...]  #: (result, operation, element node) of its sums
     write: tuple[tuple[str, int], ...]  #: (array, element node) of what it writes
+    squares: tuple[tuple[int, int, int], ...]  #: of sums that are one array's: (place in reduce, part, element node)
+
+
+class Key:
+    """What programs are told apart by, with its hash, which a graph of many nodes takes some time to give."""
+
+    __slots__ = ("hash", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.hash = value, hash(value)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and (self.value is other.value or self.value == other.value)
 
 
 @dataclass(frozen=True)
 class Program:
     """The passes of one graph."""
 
-    key: Any
+    key: Key
     nodes: tuple[Node, ...]
     scalar: tuple[bool, ...]
     passes: tuple[Pass, ...]
@@ -47,10 +63,19 @@ class Program:
     rounds: tuple[tuple[tuple[int, bool], ...], ...]
     divisors: tuple[int, ...]  #: the places of constants that elements are divided by
 
-    @property
+    @cached_property
     def leafwise(self) -> bool:
         """Whether scalars differ from leaf to leaf."""
         return any(op in REDUCTIONS or op == "own" for op, _, _ in self.nodes)
+
+    @cached_property
+    def plan(self) -> list[list[int]]:
+        """The scalar nodes that become known before each pass, in order; sums come from the passes themselves."""
+        plan: list[list[int]] = [[] for _ in self.passes]
+        for i, (op, _, _) in enumerate(self.nodes):
+            if self.scalar[i] and op not in REDUCTIONS and self.level[i] < len(self.passes):
+                plan[self.level[i]].append(i)
+        return plan
 
     def scalars(
         self,
@@ -70,9 +95,8 @@ class Program:
         answered: list[Any] = []
         rows = len(constants)
         for stage in range(len(self.passes)):
-            for i, (op, args, attribute) in enumerate(self.nodes):
-                if not self.scalar[i] or i in env or self.level[i] > stage or op in REDUCTIONS:
-                    continue
+            for i in self.plan[stage]:
+                op, args, attribute = self.nodes[i]
                 if op == "constant":
                     env[i] = constants[:, attribute]
                 elif op == "reciprocal":
@@ -169,7 +193,7 @@ def _of_key(key: Any, names: tuple[tuple[str, bool], ...], divide: bool) -> Prog
     writes = tuple((name, x) for name, x in outputs if x is not None)
     passes.append(_pass(nodes, scalar, needed, (), writes))
     level = [n if i in live else len(passes) for i, n in enumerate(level)]  # what nobody asks for is never known
-    settled = (tuple(nodes), tuple(scalar), parameter, state, rounds)
+    settled = Key((tuple(nodes), tuple(scalar), parameter, state, rounds))
     return Program(
         settled, tuple(nodes), tuple(scalar), tuple(passes), tuple(level), parameter, state, rounds, divisors
     )
@@ -206,7 +230,8 @@ def _pass(
             todo.extend(nodes[i][1])
     body = tuple(sorted(used))
     inputs = tuple(nodes[i][2] for i in body if nodes[i][0] == "input")
-    return Pass(body, inputs, tuple(sorted(row)), reduce, write)
+    squares = tuple((k, *nodes[i][2]) for k, (i, _, _) in enumerate(reduce) if nodes[i][2])
+    return Pass(body, inputs, tuple(sorted(row)), reduce, write, squares)
 
 
 def program(found: Trace, names: Sequence[tuple[str, bool]], *, divide: bool = False) -> Program:

@@ -12,6 +12,7 @@ import numpy as np
 from optcore.backends.fused import pool
 from optcore.backends.fused.program import REDUCTIONS, Pass, Program
 from optcore.backends.lockstep import lockstep
+from optcore.norms import parted
 
 __all__ = ["CHUNK", "Batch", "Processors", "chunks", "together"]
 
@@ -19,6 +20,9 @@ CHUNK = 1 << 16
 """Elements that a thread takes at a time."""
 BLOCK = 1 << 16
 """Elements between two partial sums; fixed, so that a sum depends on nothing but its leaf."""
+LEAST, MOST = 2.0**-900, 2.0**1000
+"""Between these a float64 sum of squares has lost nothing: no square was infinite, and those that vanished are less than
+2^-100 of it for any number of elements."""
 
 
 @lru_cache(maxsize=64)
@@ -44,11 +48,11 @@ class Processors:
     @staticmethod
     def run(
         program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, table: Any,
-        pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int,
+        pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int, whole: bool = False,
     ) -> None:  # fmt: skip
         from optcore.backends.fused.compiled import kernel
 
-        found = kernel(program, stage, dtypes, outputs, compute)
+        found = kernel(program, stage, dtypes, outputs, compute, whole)
         addresses = (pointers.ctypes.data, row_of.ctypes.data, rows.ctypes.data)
         target = 0 if partials is None else partials.ctypes.data
         pool.run(found, work, table, *addresses, target, threads=threads)
@@ -92,19 +96,41 @@ class Batch:
         return env
 
     def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
-        """One reading pass: for each of its sums a vector over the leaves, in float64."""
-        table, first = chunks(self.lengths, self.runner.block)
-        partials = np.empty((len(table), len(one.reduce)))
-        self._pass(self.program.passes.index(one), env, table, partials)
-        found = []
-        for k, (_, op, _) in enumerate(one.reduce):
-            whole = np.full(len(self.lengths), 0.0 if op == "sum" else -np.inf)
-            if len(first):
-                whole[first[:, 0]] = REDUCTIONS[op].reduceat(partials[:, k], first[:, 1])
-            found.append(whole)
+        """One reading pass: for each of its sums a vector over the leaves, in float64.
+
+        The three sums of an array's squares are first taken as one in float64, where float32 numbers cannot leave
+        the range. Only where those of a float64 leaf may have done so, they are taken as the law has them.
+        """
+        if not one.squares or self.runner is not Processors:
+            return self._sums(one, env, False)
+        found = self._sums(one, env, True)
+        middles = [k for k, part, _ in one.squares if part == 1]
+        if self.compute == "float64":
+            length = np.array(self.lengths)
+            if any(np.any(~((found[k] >= LEAST) & (found[k] <= MOST)) & (length > 0)) for k in middles):
+                return self._sums(one, env, False)
+            return found
+        for k in middles:
+            at = next(x for place, _, x in one.squares if place == k)
+            parts = parted(np, found[k])
+            for place, part, x in one.squares:
+                if x == at:
+                    found[place] = parts[part]
         return found
 
-    def _pass(self, stage: int, env: Mapping[int, Any], table: Any, partials: Any) -> None:
+    def _sums(self, one: Pass, env: dict[int, Any], whole: bool) -> list[Any]:
+        table, first = chunks(self.lengths, self.runner.block)
+        partials = np.empty((len(table), len(one.reduce)))
+        self._pass(self.program.passes.index(one), env, table, partials, whole)
+        found = []
+        for k, (_, op, _) in enumerate(one.reduce):
+            total = np.full(len(self.lengths), 0.0 if op == "sum" else -np.inf)
+            if len(first):
+                total[first[:, 0]] = REDUCTIONS[op].reduceat(partials[:, k], first[:, 1])
+            found.append(total)
+        return found
+
+    def _pass(self, stage: int, env: Mapping[int, Any], table: Any, partials: Any, whole: bool = False) -> None:
         one = self.program.passes[stage]
         if not len(table) or not (one.reduce or one.write):
             return
@@ -121,7 +147,7 @@ class Batch:
             rows[:, k] = env[i]
         self.runner.run(
             self.program, stage, inputs, outputs, self.compute, table, pointers, self.row_of, rows, partials,
-            work=sum(self.lengths), threads=self.threads,
+            work=sum(self.lengths), threads=self.threads, **({"whole": True} if whole else {}),
         )  # fmt: skip
 
 

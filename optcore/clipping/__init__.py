@@ -12,13 +12,14 @@ from optcore.clipping.per_example import (
     per_example_layer_norm_clip,
     per_example_mean,
 )
-from optcore.clipping.trees import clipped, held, total_norm
+from optcore.clipping.trees import clipped, held, measured, total_norm
 from optcore.registry import attributes
 from optcore.rule import Primitive, Rule
 
 __all__ = [
     "clipped",
     "held",
+    "measured",
     "per_example_global_norm_clip",
     "per_example_layer_norm_clip",
     "per_example_mean",

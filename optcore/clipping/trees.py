@@ -3,128 +3,123 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from functools import lru_cache
 from typing import Any
 
 from optcore.norms import global_norm, global_peak, global_power, shrink
-from optcore.rule import Law, Rule
-from optcore.scalars import is_host
+from optcore.rule import Rule
 from optcore.typing import Scalar
 
-__all__ = ["clipped", "held", "total_norm"]
+__all__ = ["clipped", "held", "measured", "total_norm"]
 
 
-def clipped(law: Rule, grads: Any, params: Any = None) -> Any:
-    """What a law makes of a tree of gradients; nothing given is written to.
+def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) -> Any:
+    """What a law makes of a tree of gradients; nothing given is written to, unless the caller donates it.
 
     ``params`` is for laws that compare the gradient with its parameter, such as adaptive_gradient_clip. A leaf of None
-    stays None. Raises ValueError for such a law without them, and for a law that remembers what it has seen: it needs
-    :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked as an optimizer checks them.
+    stays None. With ``donate`` the gradients may be overwritten by the new ones, and must not be used any more; what
+    was written to stands in the new tree. Raises ValueError for such a law without parameters, and for a law that
+    remembers what it has seen: it needs :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked
+    as an optimizer checks them.
 
     >>> clipped(optcore.clip_by_global_norm(max_norm=1.0), grads)
     """
     if law.fields:
         raise ValueError(f"clipped: {law.name} keeps {law.fields[0].name}; give it to a Recipe, whose optimizer does")
-    from optcore.backends.drive import into, laid_out, numbers, reads_parameter
+    from optcore.backends.drive import laid_out, numbers, reads_parameter
+    from optcore.backends.gradients import Work, run
 
-    values = law.complete()
+    bound = law.complete()
     if params is None and reads_parameter(law):
         raise ValueError(f"clipped: {law.name} compares the gradients with their parameters; give params, too")
 
-    def run(backend: Any, g: Any, p: Any, dtype: str) -> Law:
-        g, p = into(law, backend, g, dtype), into(law, backend, p, dtype)
-        at = laid_out(numbers(values, backend, 0), backend.native_layout)
-        return law.run(backend.xp, p, g, law.start(backend.xp, p, at), 1, at)
+    def on(backend: Any) -> Any:
+        return _Direction(law, laid_out(numbers(bound, backend, 0), backend.native_layout))
 
-    who, by_parts = f"clipped({law.name})", law.kind == "elementwise"
-    return _run(who, run, grads, params, lambda found: found[0], by_parts=by_parts)
+    return run(Work(f"clipped({law.name})", on, rule=law), grads, params, donate=donate)[0]
+
+
+class _Direction:
+    """What a rule makes of a gradient, with these numbers; equal ones are one, so that what a pass knows of it is kept."""
+
+    def __init__(self, law: Rule, values: dict[str, Any]) -> None:
+        self.law, self.values = law, values
+        self.key = (law, tuple((name, type(x), x) for name, x in values.items()))
+
+    def __call__(self, xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
+        d, _ = yield from self.law.run(xp, p, g, self.law.start(xp, p, self.values), 1, self.values)
+        return d, None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Direction) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
     """The norm of a tree of gradients taken as one vector, in the widest precision that a leaf is computed in.
 
-    A complex number counts with its modulus. Raises ValueError for an order that is not above 0, which makes no norm.
+    A complex number counts with its modulus; a tree without an array has no norm, but None. Raises ValueError for an
+    order that is not above 0, which makes no norm.
     """
-    if not order > 0:
-        raise ValueError(
-            f"total_norm: order={order!r} is out of range; give a number above 0, math.inf for the largest"
-        )
-    found: list[Any] = []
+    _checked("total_norm", order)
+    from optcore.backends.gradients import Work, run
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
-        xp = backend.xp
-        g = _real(backend, xp.abs(g) if dtype.startswith("complex") else g)
+    return run(Work("total_norm", lambda _: _norm(order), seen="modulus"), grads)[1]
+
+
+def _checked(who: str, order: float) -> None:
+    if not order > 0:
+        raise ValueError(f"{who}: order={order!r} is out of range; give a number above 0, math.inf for the largest")
+
+
+@lru_cache(maxsize=16)
+def _norm(order: float) -> Any:
+    """The law of a norm, which changes no gradient."""
+
+    def norm(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
         if order == 2:
             n = yield from global_norm(xp, g)
         elif order == math.inf:
             n = yield from global_peak(xp, g)
         else:
             n = yield from global_power(xp, g, order)
-        found.append((backend.dtype(n), n))
-        return None
+        return None, n
 
-    _run("total_norm", run, grads, None, lambda _: None, by_parts=True)
-    return max(found, key=lambda pair: pair[0] == "float64")[1] if found else None
+    return norm
 
 
-def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0) -> Any:
-    """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known."""
+def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, donate: bool = False) -> Any:
+    """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known.
 
-    def run(backend: Any, g: Any, _: Any, dtype: str) -> Generator[Any, Any, Any]:
-        yield from ()
-        g = backend.pair(g) if dtype.startswith("complex") else _real(backend, g)
-        zero = backend.xp.sum(backend.xp.zeros_like(g))
-        n = zero + norm if is_host(norm) else backend.scalar(norm, g)
-        return g * shrink(backend.xp, n, max_norm, epsilon)
-
-    return _run("held", run, grads, None, lambda found: found, by_parts=True)
-
-
-def _real(backend: Any, x: Any) -> Any:
-    """A leaf in the precision it is computed in."""
-    from optcore.backends.base import COMPUTE
-
-    return backend.cast(x, COMPUTE[backend.dtype(x)])
-
-
-def _run(
-    who: str,
-    law: Callable[[Any, Any, Any, str], Generator[Any, Any, Any]],
-    grads: Any,
-    params: Any,
-    result: Callable[[Any], Any],
-    *,
-    by_parts: bool,
-) -> Any:
-    """Run a law on all leaves in lock-step, each in the precision its dtype is computed in.
-
-    With ``by_parts`` it may be run on parts of a leaf, with its totals taken over all of them.
+    With ``donate`` the gradients may be overwritten, as by :func:`clipped`.
     """
-    from optcore.backends.drive import check, solve
-    from optcore.backends.shards import over_all
-    from optcore.backends.trees import flatten, flatten_like
+    from optcore.backends.gradients import Work, run
 
-    leaves, paths, rebuild = flatten(grads)
-    beside = leaves if params is None else flatten_like(who, params, paths)
-    at = [i for i, g in enumerate(leaves) if g is not None]
-    if not at:
-        return grads
-    backend = check(who, [beside[i] for i in at], [leaves[i] for i in at], [paths[i] for i in at])
-    shards = {i: backend.shards(leaves[i]) for i in at}
+    return run(Work("held", lambda _: _hold, given=(norm, max_norm, epsilon)), grads, donate=donate)[0]
 
-    def one(i: int) -> Law:
-        g, p, spread, dtype = leaves[i], beside[i], shards[i], backend.dtype(leaves[i])
-        if spread is None:
-            return law(backend, g, p, dtype)
-        running = law(backend, spread.given(g, by_parts), spread.given(p, by_parts), dtype)
-        return over_all(running, spread) if by_parts else running
 
-    laws = [one(i) for i in at]
-    out: list[Any] = [None] * len(leaves)
-    for i, found in zip(at, solve(laws, backend), strict=True):
-        x, dtype = result(found), backend.dtype(leaves[i])
-        if x is not None:
-            x = backend.unpair(x, dtype) if dtype.startswith("complex") else backend.cast(x, dtype)
-            spread = shards[i]
-            out[i] = x if spread is None else spread.kept(x, by_parts)
-    return rebuild(out)
+def _hold(xp: Any, p: Any, g: Any, n: Any, max_norm: Any, epsilon: Any) -> Generator[Any, Any, Any]:
+    yield from ()
+    return g * shrink(xp, n, max_norm, epsilon), None
+
+
+def measured(
+    grads: Any, max_norm: Scalar, order: float = 2.0, epsilon: Scalar = 0.0, *, donate: bool = False
+) -> tuple[Any, Any]:
+    """What :func:`held` makes of the gradients with their own :func:`total_norm`, and that norm, in one go."""
+    _checked("measured", order)
+    from optcore.backends.gradients import Work, run
+
+    if order != 2:  # of a complex number another norm takes the modulus, which is no gradient any more
+        norm = total_norm(grads, order)
+        return grads if norm is None else held(grads, norm, max_norm, epsilon, donate=donate), norm
+    return run(Work("measured", lambda _: _measure, given=(max_norm, epsilon)), grads, donate=donate)
+
+
+def _measure(xp: Any, p: Any, g: Any, max_norm: Any, epsilon: Any) -> Generator[Any, Any, Any]:
+    _, n = yield from _norm(2.0)(xp, p, g)
+    d, _ = yield from _hold(xp, p, g, n, max_norm, epsilon)
+    return d, n
