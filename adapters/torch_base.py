@@ -183,6 +183,7 @@ class Optimizer(torch.optim.Optimizer):
                 return True
         return False
 
+    @torch.no_grad()
     def init_state(self) -> None:
         """Make the state of every parameter now, without a step, as distributed checkpoints want it."""
         for group in self.param_groups:

@@ -136,12 +136,13 @@ def test_fit_moves_as_the_pure_optimizer_for_every_option(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_slots_and_sums_have_the_dtype_of_the_driver(dtype: str) -> None:
-    for state, want in (("compute", "float32"), ("param", dtype)):
+    squares = "float32" if dtype == "float16" else dtype  # for which float16 has no room
+    for state, want in (("compute", {"float32"}), ("param", {dtype, squares})):
         optimizer = ours.from_recipe(Recipe("adam", lr=0.1, state_dtype=state, average=0.5, accumulate=2))
         variables = made(dtype)
         stepped(optimizer, variables, GRADIENTS[:3], dtype)
         kept = optimizer._own.kept
-        assert {str(s.dtype) for slots in kept.slots for s in slots if s is not None} == {want}
+        assert {str(s.dtype) for slots in kept.slots for s in slots if s is not None} == want
         assert {str(v.dtype) for v in (*kept.average, *kept.gathered)} == {"float32"}
         store: dict[str, Any] = {}
         optimizer.save_own_variables(store)
