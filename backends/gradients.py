@@ -102,7 +102,7 @@ def _eager(work: Work, leaves: Sequence[Any], params: Sequence[Any]) -> tuple[li
         given = [zero[0] + x if is_host(x) else backend.scalar(x, g) for x in work.given]
         laws.append(law(backend.xp, p, g, *given))
         dtypes.append(dtype)
-    found = solve(laws, backend)  # type: ignore[arg-type]
+    found = solve(laws, backend)
     widest = next((i for i, dtype in enumerate(dtypes) if COMPUTE[dtype] == "float64"), 0)
     number = found[widest][1]
     if found[0][0] is None:

@@ -102,5 +102,7 @@ assert "late" in registry.rules() and "late" in dir(optcore)
 (folder / "late.py").unlink()
 assert "late" not in registry.rules() and "early" in registry.rules()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
     assert done.returncode == 0, done.stderr
