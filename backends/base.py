@@ -128,6 +128,7 @@ class Backend:
 
         With ``arrays`` also whether nothing computed from them has to be recorded for differentiation.
         """
+        del arrays
         return True
 
     def written(self, arrays: Sequence[Any]) -> None:

@@ -107,7 +107,7 @@ def _eager(work: Work, leaves: Sequence[Any], params: Sequence[Any]) -> tuple[li
         running = law(backend.xp, p, g, *given)
         laws.append(over_all(running, shards) if shards is not None and by_parts else running)
         dtypes.append(dtype)
-    found = solve(laws, backend)  # type: ignore[arg-type]
+    found = solve(laws, backend)
     widest = next((i for i, dtype in enumerate(dtypes) if COMPUTE[dtype] == "float64"), 0)
     number = found[widest][1]
     if found[0][0] is None:

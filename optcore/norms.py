@@ -56,7 +56,7 @@ def squares(xp: Namespace, x: Any, **along: Any) -> tuple[Any, Any, Any]:
 
 
 def parted(xp: Any, total: Any) -> tuple[Any, Any, Any]:
-    """The three sums of :func:`squares` from one sum of squares in a wider range: each at its scale, one of them not 0."""
+    """The three sums of :func:`squares` from one sum in a wider range: it goes to one of them, at that one's scale."""
     large, small, zero = total > LARGE * LARGE, total < SMALL * SMALL, xp.zeros_like(total)
     low = xp.where(small, total, zero) * UP * UP
     return xp.where(large, total * DOWN * DOWN, zero), xp.where(large | small, zero, total), low

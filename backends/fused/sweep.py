@@ -26,7 +26,7 @@ bytes_of, dtype_of = attrgetter("nbytes"), attrgetter("dtype")
 
 def sweep(
     law: Callable[..., Any], backend: Backend, leaves: Sequence[Any], given: Sequence[float], donate: bool
-) -> tuple[list[Any] | None, Any] | None:
+) -> tuple[Sequence[Any] | None, Any] | None:
     """The new leaves and the number that a law makes of them, each None where it makes none.
 
     None where a leaf or the law cannot be run by a loop over memory. A leaf with gaps is run in a copy.
@@ -51,7 +51,8 @@ def sweep(
     except Unfusable:
         return None
     new, number = traces[0][0].state
-    made, targets = None, pointers
+    made: Sequence[Any] | None = None
+    targets = pointers
     if new is not None:
         free = donate and disjoint([(pointers, bytes_)], [])
         made = _targets(backend, leaves, arrays, writable, free)
@@ -86,13 +87,19 @@ def _places(backend: Backend, leaves: Sequence[Any]) -> Places | None:
     for i, x in enumerate(leaves):
         place = backend.address(x)
         if place is None:
-            arrays[i] = backend.copy(x)
+            arrays[i] = _whole(backend, x)
             place = backend.address(arrays[i]) if type(arrays[i]) is type(x) else None  # or has arithmetic of its own
         if place is None or hasattr(place[1], "runner"):
             return None
         places.append(place)
     addresses, orders, writable = map(list, zip(*places, strict=True))
     return arrays, addresses, orders, writable
+
+
+def _whole(backend: Backend, x: Any) -> Any:
+    """A copy without gaps, row by row where it would keep an order that no pass knows."""
+    x, reshape = backend.copy(x), backend.xp.reshape
+    return x if backend.address(x) is not None else reshape(reshape(x, (-1,)), tuple(x.shape))
 
 
 def _targets(

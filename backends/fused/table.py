@@ -21,8 +21,8 @@ CHUNK = 1 << 16
 BLOCK = 1 << 16
 """Elements between two partial sums; fixed, so that a sum depends on nothing but its leaf."""
 LEAST, MOST = 2.0**-900, 2.0**1000
-"""Between these a float64 sum of squares has lost nothing: no square was infinite, and those that vanished are less than
-2^-100 of it for any number of elements."""
+"""Between these a float64 sum of squares has lost nothing: no square was infinite, and those that vanished, each below
+2^-1022, are no part of it that a float64 shows."""
 
 
 @lru_cache(maxsize=64)

@@ -41,7 +41,7 @@ def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) 
 
 
 class _Direction:
-    """What a rule makes of a gradient, with these numbers; equal ones are one, so that what a pass knows of it is kept."""
+    """What a rule makes of a gradient, with these numbers; equal ones are equal, so that a trace of one serves all."""
 
     def __init__(self, law: Rule, values: dict[str, Any]) -> None:
         self.law, self.values = law, values
