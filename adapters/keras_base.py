@@ -191,8 +191,6 @@ class Optimizer(keras.optimizers.Optimizer):
 
     def _of_leaf(self, v: Any) -> tuple[dict[str, Any], Marks]:
         """What the constructor gives one variable, and what the recipe says of it."""
-        if "weight_decay" in self._own.options and self.weight_decay != self._own.options["weight_decay"]:
-            self._set(weight_decay=self.weight_decay)
         plan, dtype = self._own.plan, keras.backend.standardize_dtype(v.dtype)
         mark = marks(plan.recipe, v.path, "in_out")
         mark = mark._replace(decays=mark.decays and self._use_weight_decay(v))

@@ -37,7 +37,7 @@ class Ready:
     def __init__(self, optimizer: Optimizer, variables: list[Any], slots: list[Any]) -> None:
         from optcore.backends.fused.tensors import Member, Standing
 
-        self.plan, self.decay = optimizer._own.plan, optimizer.weight_decay
+        self.plan = optimizer._own.plan
         recipe, fields = self.plan.recipe, self.plan.recipe.rule.fields
         self.held = [*variables, *(s for mine in slots for s in mine if s is not None)]
         self.tensors = [v._value for v in self.held]
@@ -55,7 +55,6 @@ class Ready:
         held = [*variables, *(s for mine in slots for s in mine if s is not None)]
         return (
             optimizer._own.plan is self.plan
-            and optimizer.weight_decay == self.decay
             and len(held) == len(self.held)
             and all(map(is_, held, self.held))
             and all(map(is_, (v._value for v in held), self.tensors))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib.util
+import zlib
 from typing import Any
 
 import jax
@@ -14,6 +15,27 @@ from hypothesis import HealthCheck, settings
 jax.config.update("jax_enable_x64", True)
 settings.register_profile("optcore", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 settings.load_profile("optcore")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="run every member of the walks, and not a share of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--exhaustive`` a test marked so runs for one in so many of its cases, the same ones everywhere.
+
+    Which ones is told by the case's own name, so that a new case changes no other's part.
+    """
+    if config.getoption("--exhaustive"):
+        return
+    kept, left = [], []
+    for item in items:
+        mark = item.get_closest_marker("exhaustive")
+        out = mark is not None and zlib.crc32(item.nodeid.encode()) % int(mark.kwargs["share"]) != 0
+        (left if out else kept).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
 
 
 class Library(enum.Enum):

@@ -55,7 +55,8 @@ def leaves(tree: Any) -> list[Any]:
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_function_skips_none_leaves(name: str) -> None:
     """An equinox model without its functions steps as the plain dictionary of its arrays does."""
-    model = eqx.nn.MLP(3, 2, 4, 1, use_bias=not for_matrices(name), key=jax.random.key(0))
+    biased = not for_matrices(name)
+    model = eqx.nn.MLP(3, 2, 4, 1, use_bias=biased, use_final_bias=biased, key=jax.random.key(0))
     params = eqx.filter(model, eqx.is_array)
     assert len(jax.tree.leaves(params, is_leaf=lambda x: x is None)) > len(leaves(params))
     tx = made(name)
