@@ -101,7 +101,7 @@ def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence
         if p is None:
             continue
         for f, x in zip(rule.fields, rule.unpack(leaf), strict=True):  # which names a state of another rule
-            if rule.kind == "elementwise" and getattr(x, "ndim", 0) and tuple(x.shape) != tuple(p.shape):
+            if rule.kind == "elementwise" and x is not None and x.ndim and tuple(x.shape) != tuple(p.shape):
                 raise ValueError(
                     f"{who}: the state's {f.name} has shape {tuple(x.shape)}, its parameter {path!r} "
                     f"{tuple(p.shape)}; {words}"

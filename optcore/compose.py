@@ -78,7 +78,9 @@ class Chain(Composite):
         return self.parts
 
     def _owner(self) -> Mapping[str, Rule]:
-        return dict(("lr", part) for part in self.parts if "lr" in part.owns)  # one at most
+        owner: dict[str, Rule] = {}
+        owner.update(("lr", part) for part in self.parts if "lr" in part.owns)  # one at most
+        return owner
 
     def _within(self) -> Mapping[str, Any]:
         return {name: value for part in self.parts for name, value in part.said.items()}

@@ -110,6 +110,7 @@ def agree(got: dict[str, Any], want: dict[str, Any], dtype: str) -> None:
 DTYPES = ["float64", "float32", "float16"]
 
 
+@pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize(
     ("library", "dtype"), [*(("numpy", d) for d in DTYPES), *(("torch", d) for d in [*DTYPES, "bfloat16"])]
 )

@@ -77,6 +77,7 @@ for library in native.LIBRARIES:
         EVERY.setdefault(folded(name), []).append((library, name))
 
 
+@pytest.mark.exhaustive(share=12)
 @pytest.mark.parametrize("name", EVERY)
 def test_every_argument_of_every_constructor_acts(name: str) -> None:
     FOUND.clear()
@@ -139,6 +140,7 @@ def values_of(made: Any) -> list[Any]:
 NAMED = [(library, name) for library in native.LIBRARIES for name in schedules.table(library)]
 
 
+@pytest.mark.exhaustive(share=3)
 @pytest.mark.parametrize(("library", "name"), NAMED)
 def test_every_argument_of_every_schedule_acts(library: str, name: str) -> None:
     build = schedules.table(library)[name]

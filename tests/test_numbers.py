@@ -150,6 +150,7 @@ def labelled(law: Rule) -> Rule:
     return Combined(law.combinator, [labelled(part) for part in law.parts], law.bound)
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("name", [*registry.rules(), *registry.clipping()])
 def test_a_label_changes_no_number(name: str) -> None:
     """In front of a rule, behind one, as a clipping law of a recipe and as a link of optax."""

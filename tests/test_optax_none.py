@@ -52,6 +52,7 @@ def leaves(tree: Any) -> list[Any]:
     return jax.tree.leaves(tree)
 
 
+@pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_function_skips_none_leaves(name: str) -> None:
     """An equinox model without its functions steps as the plain dictionary of its arrays does."""
@@ -71,6 +72,7 @@ def test_every_function_skips_none_leaves(name: str) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_function_leaves_a_leaf_without_a_gradient_alone(name: str) -> None:
     """The rest moves as it does without that leaf."""

@@ -161,6 +161,7 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("tree", TREES)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_tree_comes_back_by_its_paths(tree: str, kind: str, tmp_path: pathlib.Path) -> None:
@@ -173,6 +174,7 @@ def test_every_tree_comes_back_by_its_paths(tree: str, kind: str, tmp_path: path
         assert same(ours.restore(template, FORMATS[kind](state, tmp_path / str(type(template.count)))), state)
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", list(wrapped({})))
 def test_the_state_of_every_wrapper_comes_back(name: str, kind: str, tmp_path: pathlib.Path) -> None:
@@ -186,6 +188,7 @@ PARAMS = {"w": (3, 2), "b": (3, 2)}
 RESTORED = ("orbax StandardCheckpointer", "flax msgpack sorted")
 
 
+@pytest.mark.exhaustive(share=8)
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_rule_goes_on_from_a_checkpoint_as_if_never_interrupted(name: str, tmp_path: pathlib.Path) -> None:
     """Bit for bit, from Orbax and from flax' bytes."""

@@ -53,6 +53,7 @@ def trajectory(name: str, capturable: bool) -> list[Any] | None:
     return found + [x for group in optimizer.param_groups for x in group.values() if torch.is_tensor(x)]
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("name", [n for n in native.names("torch") if isinstance(getattr(to_torch, n), type)])
 def test_no_class_takes_torchs_default_dtype(name: str) -> None:
     for capturable in (False, True):
@@ -87,6 +88,7 @@ def test_a_schedule_of_an_array_of_steps_is_exact_in_any_default_dtype() -> None
             np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=2**-23)
 
 
+@pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize("name", registry.rules())
 def test_float32_leaves_move_alike_with_and_without_64_bits_in_jax(name: str) -> None:
     """XLA computes scalars in float32 or float64: results differ by some units in the last place of what is added."""
@@ -189,6 +191,7 @@ def test_squares_that_float16_has_no_room_for_are_kept_wider(route: Any) -> None
         assert p.item() == pytest.approx(-0.1, rel=0.25)
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("name", registry.rules())
 def test_a_state_in_the_leafs_dtype_holds_what_it_can(name: str) -> None:
     """For every rule: nothing of another unit than a first power in float16, no number without axes in either."""

@@ -131,6 +131,7 @@ def class_of(name: str) -> Any:
 CLASSES = [name for name in native.names("torch") if isinstance(class_of(name), type)]
 
 
+@pytest.mark.exhaustive(share=5)
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_native_class_goes_on_from_what_it_saved(name: str) -> None:
     cls = class_of(name)
@@ -138,6 +139,7 @@ def test_every_native_class_goes_on_from_what_it_saved(name: str) -> None:
     comes_back(lambda model: cls(model.parameters(), **given))
 
 
+@pytest.mark.exhaustive(share=5)
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_native_class_goes_on_where_its_rate_is_a_schedule(name: str) -> None:
     cls = class_of(name)
@@ -170,6 +172,7 @@ def numbers_for(law: Any) -> dict[str, Any]:
     return {name: 0.5 for name, value in law.values().items() if value is REQUIRED}
 
 
+@pytest.mark.exhaustive(share=3)
 @pytest.mark.parametrize("name", [*registry.rules(), *registry.clipping(), *registry.combinators()])
 def test_every_number_of_a_rule_comes_back_from_json(name: str) -> None:
     """Each number moved off its default, alone and as a schedule, in a chain, in a combinator, of a leaf."""
@@ -233,6 +236,7 @@ def test_what_a_recipe_has_no_place_for_is_refused_before_anything_is_loaded() -
     assert optimizer.state_dict() == before
 
 
+@pytest.mark.exhaustive(share=5)
 @pytest.mark.parametrize("name", CLASSES)
 def test_moments_keep_the_dtype_in_which_they_were_loaded(name: str) -> None:
     """float32 moments over bfloat16 parameters, on the fast way and on the slow one."""

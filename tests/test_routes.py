@@ -73,6 +73,7 @@ def compare(route: str, rule: str, option: str, dtype: str) -> None:
         )
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_route_agrees_on_every_option(route: str, option: str) -> None:
@@ -80,6 +81,7 @@ def test_every_route_agrees_on_every_option(route: str, option: str) -> None:
         compare(route, "adamw", option, dtype)
 
 
+@pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_route_agrees_on_every_kind_of_rule(route: str, rule: str) -> None:

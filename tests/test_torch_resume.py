@@ -34,6 +34,7 @@ def test_the_walk_is_over_every_scheduler_of_torch_that_is_here() -> None:
     assert named == {name.split(",")[0] for name in CASES}
 
 
+@pytest.mark.exhaustive(share=3)
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 @pytest.mark.parametrize("name", [*CASES, *ALONE])
 def test_a_run_goes_on_with_its_rates_in_every_order_of_loading(name: str, order: Any) -> None:
