@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from optcore.adapters.native import SPELLING, Native
+from optcore.backends.drive import numbers
+from optcore.backends.leaves import marks, numbers_at
 from optcore.backends.numpy import backend
 from optcore.backends.optimizer import advance_all, begin
-from optcore.schedule import Schedule
 
 STEPS = 12
 OUTCOME = {"ax"}
@@ -75,7 +76,11 @@ def trajectory(plan: Native) -> list[Any]:
         if step == broken:
             grads[0][0, 0] = np.inf
         written = [_written(s, rule, g) for s, g in zip(state.leaves, grads, strict=True)]
-        each = [resolved(o, step) for o in own]
+        whole = numbers(rule.complete(), backend, step, rule.hypers)
+        each = [
+            numbers_at(rule, whole, marks(recipe, path, "in_out"), backend, step, o)
+            for path, o in zip(paths, own, strict=True)
+        ]
         moved, state = advance_all(recipe, backend, params, grads, paths, state._replace(leaves=tuple(written)), each)
         params = [m.p for m in moved]
         found += [np.array(p) for p in params]
@@ -84,10 +89,6 @@ def trajectory(plan: Native) -> list[Any]:
         x for leaf in state.leaves for f, x in zip(rule.fields, rule.unpack(leaf), strict=True) if f.name in OUTCOME
     ]
     return [*found, kept, outcome]
-
-
-def resolved(values: Mapping[str, Any], step: int) -> dict[str, Any]:
-    return {k: v(step) if isinstance(v, Schedule) else v for k, v in values.items()}
 
 
 def _written(state: Any, rule: Any, g: Any) -> Any:
