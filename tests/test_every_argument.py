@@ -178,8 +178,9 @@ def test_every_mask_keeps_the_decay_from_a_leaf_or_is_refused(name: str, mask: s
         assert mask in str(error)
         return
     both = make(learning_rate=0.1, **{decay: 0.3})
-    params = {"a": jnp.full((2, 2), 0.5), "b": jnp.full((2, 2), 0.5)}
-    grads = {"a": jnp.full((2, 2), 0.1), "b": jnp.full((2, 2), 0.1)}
+    p = jnp.array([[0.5, 1.0], [2.0, 0.25]])  # along another direction than the gradient, which some rules normalize
+    g = jnp.array([[0.1, -0.3], [0.2, 0.4]])
+    params, grads = {"a": p, "b": p}, {"a": g, "b": g}
 
     def steps(tx: Any) -> Any:
         state, found = tx.init(params), []

@@ -25,7 +25,9 @@ def adafactor(
     Before ``decay_offset`` steps are counted the average of squares starts anew, where optax has NaN.
     """
     if weight_decay_mask is not None:
-        raise NotImplementedError("optcore.adapters.optax.adafactor: mask the decay with optax.masked instead")
+        raise NotImplementedError(
+            "optcore.adapters.optax.adafactor: weight_decay_mask is not supported; mask the decay with optax.masked"
+        )
     numbers = dict(
         beta2_decay=decay_rate,
         epsilon1=eps,
