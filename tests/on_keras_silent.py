@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -264,13 +265,15 @@ def test_an_embedding_trains_as_with_keras_own_optimizer(name: str, options: dic
 def test_a_sparse_gradient_is_its_dense_one_with_rows_given_twice_added(recipe: Recipe) -> None:
     import tensorflow as tf
 
-    rows = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]]), tf.constant([2, 0, 2]), (3, 2))
+    rows = tf.IndexedSlices(
+        tf.constant([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]]), tf.constant([2, 0, 2]), tf.constant([3, 2])
+    )
     found = []
     for g in (rows, tf.constant([[3.0, -1.0], [0.0, 0.0], [1.5, 2.5]])):
         v = keras.Variable(START["a"], name="a")
         optimizer = ours.from_recipe(recipe)
         optimizer.build([v])
-        step = tf.function(lambda g=g, v=v, optimizer=optimizer: optimizer.apply([g], [v]))
+        step = tf.function(partial(optimizer.apply, [g], [v]))
         for _ in range(4):
             step()
         found.append(values([v])[0])

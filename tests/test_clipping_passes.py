@@ -16,6 +16,7 @@ from optcore.adapters import torch as in_torch
 from optcore.backends import gradients
 from optcore.backends.base import COMPUTE
 from optcore.backends.fused import compiled
+from optcore.backends.fused.table import Processors
 from optcore.backends.torch import TorchBackend
 
 STATELESS = [name for name, law in LAWS.items() if not law.fields]
@@ -234,6 +235,27 @@ def test_addresses_are_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(p.grad, [0.6, 0.8], rtol=1e-6)
     np.testing.assert_allclose(old, [0.6, 0.8], rtol=1e-6)
     assert taken == [True, True]
+
+
+def test_nothing_is_written_where_all_would_stay_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below its limit a norm costs one reading pass; a NaN, or one leaf's factor, is a reason to write."""
+    passes: list[bool] = []
+    own = Processors.run
+    spy = staticmethod(lambda *given, **options: (passes.append(given[9] is None), own(*given, **options))[1])
+    monkeypatch.setattr(Processors, "run", spy)
+    for limit, grads, written in [
+        (9.0, [[3.0, 4.0], [0.0]], False),
+        (1.0, [[3.0, 4.0], [0.0]], True),
+        (9.0, [[np.nan, 4.0], [1.0]], True),
+    ]:
+        passes.clear()
+        params = given_params([np.array(g) for g in grads])
+        in_torch.clip_grad_norm_(params, limit)
+        assert passes == [False, *[True] * written]
+    passes.clear()
+    small, large = np.array([0.5, 0.5]), np.array([3.0, 4.0])
+    new = clipping.clipped(clipping.clip_by_norm(max_norm=1.0), [small, large], donate=True)
+    assert passes == [False, True] and new[0].tolist() == [0.5, 0.5] and np.allclose(new[1], [0.6, 0.8])
 
 
 def test_gradients_that_share_memory_are_each_made_of_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:

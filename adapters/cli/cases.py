@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -43,6 +44,23 @@ def _clipped(size: int) -> Contest:
         theirs.step()
 
     return {"ours": from_recipe(recipe, tensors(shapes)).step, "torch fused": step}
+
+
+def _norm(work: str) -> Callable[[int], Contest]:
+    """Clipping by the global norm alone, at a limit that falls with each call, so that each has to write."""
+
+    def contest(size: int) -> Contest:
+        import torch
+
+        from optcore.adapters.torch import clip_grad_norm_
+
+        def calls(clip: Any) -> Callable[[], Any]:
+            params, limits = tensors(WORKS[work](size)), (0.9999**k for k in count())
+            return lambda: clip(params, next(limits))
+
+        return {"ours": calls(clip_grad_norm_), "torch": calls(torch.nn.utils.clip_grad_norm_)}
+
+    return contest
 
 
 def _keras(work: str) -> Callable[[int], Contest]:
@@ -84,6 +102,7 @@ CASES: dict[str, tuple[str, Callable[[int], Contest]]] = {
     **{f"torch adamw {work}": ("torch", _torch("adamw", work)) for work in WORKS},
     **{f"torch {name}": ("torch", _torch(name, "tensor")) for name in ("lion", "momentum", "rmsprop", "adagrad")},
     "torch clipped adam": ("torch", _clipped),
+    **{f"torch clip_grad_norm_ {work}": ("torch", _norm(work)) for work in ("tensor", "small")},
     "torch lamb": ("torch", _torch("lamb", "tensor")),
     "numpy": ("", _stream),
     "numpy without llvmlite": ("", _uncompiled),

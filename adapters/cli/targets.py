@@ -33,6 +33,8 @@ TARGETS = [
     *(Target(f"torch {name}", "fastest", f"torch {name}, {SHOWN['tensor']}", FASTEST, most)
       for name, most in (("lion", 0.5), ("momentum", 1.0), ("rmsprop", 0.5), ("adagrad", 1.0), ("clipped adam", 1.0),
                          ("lamb", 0.5))),
+    *(Target(f"torch clip_grad_norm_ {w}", "torch", f"torch clip_grad_norm_, {SHOWN[w]}",
+             "torch.nn.utils.clip_grad_norm_", 1.0) for w in ("tensor", "small")),
     Target("numpy", "stream", f"NumPy AdamW in place, {SHOWN['tensor']}", "4 reads and 3 writes", 1.3),
     Target("numpy without llvmlite", "naive", f"NumPy AdamW without llvmlite, {SHOWN['tensor']}", "naive NumPy", 0.5),
     Target("keras tensor", "keras", f"Keras AdamW on torch, eager, {SHOWN['tensor']}", "keras.optimizers.AdamW", 0.15),

@@ -159,9 +159,10 @@ def _batches(
         row = np.zeros(len(traces), np.int64)
         row[own] = np.arange(len(own))
         constants = np.array([traces[k][0].graph.constants for k in own], np.float64).reshape(len(own), -1)
-        dtype = key[1]
+        dtype, places = key[1], {"g": pointers[at]}
+        goals = places if targets is pointers else {"g": targets[at]}
         batches.append(
-            Batch(traces[own[0]][1], COMPUTE[dtype], {"g": dtype}, {"g": pointers[at]}, {"g": targets[at]},
-                  tuple(lengths[at].tolist()), constants, row[found][at], shared, {}, threads, runner=Processors)
+            Batch(traces[own[0]][1], COMPUTE[dtype], {"g": dtype}, places, goals, tuple(lengths[at].tolist()),
+                  constants, row[found][at], shared, {}, threads, runner=Processors)
         )  # fmt: skip
     return batches

@@ -92,8 +92,25 @@ class Batch:
         self.row_of = np.ascontiguousarray(row, np.int64)
         env = yield from program.scalars(constants, self.shared, self.own, compute, self._read)
         last = len(program.passes) - 1
-        self._pass(last, env, chunks(self.lengths, min(self.chunk, self.runner.chunk))[0], None)
+        if not self._idle(program.passes[last], env):
+            self._pass(last, env, chunks(self.lengths, min(self.chunk, self.runner.chunk))[0], None)
         return env
+
+    def _idle(self, one: Pass, env: Mapping[int, Any]) -> bool:
+        """Whether a pass would write what is there already: arrays in place, times numbers that are all 1."""
+        if self.targets is not self.pointers or not one.write:
+            return False
+        nodes = self.program.nodes
+        for name, x in one.write:
+            op, args, _ = nodes[x]
+            kept = [i for i in args if nodes[i][0] == "input" and nodes[i][2] == name]
+            if (
+                op != "mul"
+                or len(kept) != 1
+                or not all(i in env and np.all(env[i] == 1) for i in args if i not in kept)
+            ):
+                return False
+        return True
 
     def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
         """One reading pass: for each of its sums a vector over the leaves, in float64.
