@@ -190,7 +190,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self._own.ready = None
 
     def _of_leaf(self, v: Any) -> tuple[dict[str, Any], Marks]:
-        """What the constructor gives one variable, and what the recipe says of it."""
+        """The numbers that the constructor gives one variable, and the marks that the recipe puts on it."""
         plan, dtype = self._own.plan, keras.backend.standardize_dtype(v.dtype)
         mark = marks(plan.recipe, v.path, "in_out")
         mark = mark._replace(decays=mark.decays and self._use_weight_decay(v))

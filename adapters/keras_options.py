@@ -1,4 +1,4 @@
-"""What a Keras optimizer is told, at construction and by its attributes: read, checked, written as configuration."""
+"""The options of a Keras optimizer, given at construction or by attributes: read, checked, written as configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["BASE", "check_base", "decoded", "encoded", "recipe_of", "same_state"
 WHO = "optcore.adapters.keras"
 THRESHOLDS = ("clipnorm", "clipvalue", "global_clipnorm")
 CARRIED = (*THRESHOLDS, "gradient_accumulation_steps")
-"""What Keras does to each gradient it is given: of no use where the recipe gathers several."""
+"""Options by which Keras changes each gradient, which are of no use where the recipe gathers several."""
 BASE = (
     *THRESHOLDS, "use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor",
     "gradient_accumulation_steps", "name",
@@ -59,7 +59,7 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """What :func:`encoded` wrote."""
+    """The value that :func:`encoded` has written."""
     if isinstance(value, tuple | list):
         return type(value)(map(decoded, value))
     if isinstance(value, dict) and set(value) == {"optcore"}:

@@ -140,7 +140,7 @@ def dense(g: Any, v: Any, wide: bool) -> Any:
 
 
 def traced(x: Any) -> bool:
-    """Whether this step is being traced into a graph, which keeps Python's numbers as they are now."""
+    """Tell whether this step is being traced into a graph, which keeps Python's numbers as they are now."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

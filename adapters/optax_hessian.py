@@ -30,7 +30,7 @@ def _named(names: Any, last: str) -> list[str]:
 
 
 def takes_estimates(rule: Rule) -> bool:
-    """Whether a rule has Sophia in it, which steps by signs where no estimate is ever given."""
+    """Tell whether a rule has Sophia in it, which steps by signs where no estimate is ever given."""
     return _holds(rule.structure, optcore.sophia.structure[0])
 
 

@@ -27,7 +27,7 @@ except ImportError:
 __all__ = ["Optimizer"]
 
 KEPT = ("step", "average", "gathered", "gathers")
-"""What the state of a parameter holds beside the rule's fields."""
+"""Names in the state of a parameter beside the rule's fields."""
 PATTERNS = 3
 """Patterns of missing gradients whose tables are kept."""
 
@@ -157,7 +157,7 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _makes_a_state(self) -> bool:
-        """Whether a first step is one of torch's distributed checkpoints, which want a state and no movement.
+        """Tell whether a first step is one of torch's distributed checkpoints, which want a state and no movement.
 
         They set all rates and all gradients to 0, under which a law that owns the parameter may move it all the same.
         """

@@ -31,7 +31,7 @@ def get_total_norm(
     del foreach
     given = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
     if not given:
-        return torch.tensor(0.0)
+        return torch.tensor(0.0, dtype=torch.float32)
     norm = total_norm(given, float(norm_type))
     if error_if_nonfinite and not bool(torch.isfinite(norm)):
         raise RuntimeError(

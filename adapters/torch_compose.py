@@ -19,7 +19,7 @@ LRScheduler = torch.optim.lr_scheduler.LRScheduler
 
 
 class Resuming(LRScheduler):
-    """What torch's own classes lack: a loaded state writes its rates, which building the scheduler may have changed."""
+    """A mixin for torch's own classes: a loaded state writes its rates, which a new scheduler may have changed."""
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's own, and the rates of the groups."""

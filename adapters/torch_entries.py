@@ -64,7 +64,7 @@ def _part(form: Form, rates: Any, bases: Any, last: Any, epoch: float, beta1: bo
 
 
 def _torch_has(form: Form) -> bool:
-    """Whether torch's classes hold such a composition: chains of factors, and sequences that may begin with one."""
+    """Tell whether torch's classes hold such a composition: chains of factors, sequences that may begin with one."""
     match form:
         case Chained(parts):
             return all(part.factor and (isinstance(part, Named) or _chain(part)) for part in parts)

@@ -1,4 +1,4 @@
-"""What a scheduler is, as plain data: torch's name and arguments, given schedules, or the parts that it is made of."""
+"""The form of a scheduler as plain data: torch's name and arguments, given schedules, or the parts it is made of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optcore.schedule import Schedule
 __all__ = ["Chained", "Factors", "Form", "Given", "Law", "Named", "Same", "Sequential", "from_data", "through"]
 
 Law = dict[str, Schedule]
-"""What a group follows: the schedule of its ``lr`` and, where there is one, of its ``momentum``."""
+"""The schedules that a group follows: that of its ``lr`` and, where there is one, of its ``momentum``."""
 WHO = "optcore.adapters.torch"
 SCALES = {
     "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LinearLR", "MultiStepLR", "PolynomialLR", "StepLR",
@@ -24,7 +24,7 @@ SCALES = {
 
 
 class Form:
-    """What makes the laws of a scheduler from one number for each group, most often the rate it began with."""
+    """A form makes the laws of a scheduler from one number for each group, most often the rate it began with."""
 
     multiplies = False  #: whether torch multiplies the rate that a group has, step by step
     factor = True  #: whether the rate is a product that may have more factors
@@ -41,7 +41,7 @@ class Form:
         return rate
 
     def kept(self, i: int) -> dict[str, float]:
-        """What torch's scheduler keeps in group i beside the rate."""
+        """The entries that torch's scheduler keeps in group i beside the rate."""
         del i
         return {}
 

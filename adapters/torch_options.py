@@ -28,7 +28,7 @@ def counter(value: float = 0.0, device: Any = "cpu") -> Any:
 
 
 def stopped(group: Mapping[str, Any]) -> bool:
-    """Whether a rate of 0 stands where a schedule of ours has written another number, so that someone else means it.
+    """Tell whether a rate of 0 stands where a schedule of ours wrote another number, so that someone else means it.
 
     torch's distributed checkpoints make such a step to have a state, and nothing may move in it.
     """

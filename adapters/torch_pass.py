@@ -49,7 +49,7 @@ def member(p: Any, path: str, values: Mapping[str, Any], group: dict[str, Any], 
 
 
 def structure(recipe: Recipe) -> Any:
-    """What recipes must have in common for their leaves to be moved together."""
+    """The part of a recipe that is the same in all recipes whose leaves are moved together."""
     alike = (name for name in OPTIONS if name not in ("no_decay", "freeze", "layout", "leaves"))
     return recipe.rule.structure, tuple(getattr(recipe, name) for name in alike)
 

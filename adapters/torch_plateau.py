@@ -17,7 +17,7 @@ STATE = {
     "best", "cooldown", "cooldown_counter", "default_min_lr", "eps", "factor", "last_epoch", "min_lrs", "mode",
     "num_bad_epochs", "patience", "threshold", "threshold_mode",
 }  # fmt: skip
-"""What a state must hold: the options and the counters."""
+"""The entries that a state must hold: the options and the counters."""
 
 
 class ReduceLROnPlateau(torch.optim.lr_scheduler.ReduceLROnPlateau):

@@ -76,7 +76,7 @@ def read(state: Mapping[str, Any], own: Form, groups: Sequence[Mapping[str, Any]
 
 
 def _same(a: Any, b: Any, key: str = "") -> bool:
-    """Whether an entry is the one that a form gives; those that say nothing of the schedule aside."""
+    """Tell whether an entry is the one that a form gives; those that say nothing of the schedule aside."""
     if key in VOLATILE or a is b:
         return True
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -189,7 +189,7 @@ def _read(name: str, state: Mapping[str, Any], own: Form, groups: Any, beta1: bo
 
 
 def _entry(name: str, groups: Any, key: str) -> list[float]:
-    """What torch's scheduler keeps in the groups, not in its state."""
+    """The entries that torch's scheduler keeps in the groups, not in its state."""
     if any(key not in group for group in groups):
         raise ValueError(
             f"{WHO}: {name} keeps {key} in the optimizer's groups, which do not have it; load the optimizer's state "

@@ -131,7 +131,7 @@ class Backend:
         return None
 
     def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
-        """Whether memory may be written now without the library's knowledge: nothing records or traces.
+        """Tell whether memory may be written now without the library's knowledge: nothing records or traces.
 
         With ``arrays`` also whether nothing computed from them has to be recorded for differentiation.
         """
@@ -166,7 +166,7 @@ class Backend:
         return None
 
     def piece(self, x: Any) -> str | None:
-        """Who cut a parameter from a leaf that is not known any more, None for a whole one."""
+        """The name of the library that cut a parameter from a leaf that is not known any more, None for a whole one."""
         del x
         return None
 

@@ -278,7 +278,7 @@ def _here(rule: Rule, leaf: Leaf, shards: Shards | None, by_parts: bool) -> Leaf
 
 
 def _back(rule: Rule, leaf: Leaf, here: Leaf, shards: Shards | None, done: Any) -> tuple[Moved, list[Any]]:
-    """What became of a leaf that was spread, spread again; a parameter that was written in place is the one given."""
+    """The new leaf, spread as the old one was; a parameter that was written in place is the one given."""
     moved, arrays = done
     if shards is None:
         return moved, arrays

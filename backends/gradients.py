@@ -21,7 +21,7 @@ Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done with each gradient of a tree.
+    """The work to be done with each gradient of a tree.
 
     ``on(backend)`` gives the law ``(xp, p, g, *given)``, which returns the new gradient and a number of the whole tree,
     None for what it does not make. ``given`` are numbers or 0-d arrays, which the law has in its leaf's dtype.

@@ -20,7 +20,7 @@ FIRST_POWERS = {Unit(g=1), Unit(p=1), Unit(d=1)}
 
 
 class Marks(NamedTuple):
-    """What a recipe says of one leaf, by its path; hashable, so that leaves with equal marks share their numbers."""
+    """The marks of a recipe on one leaf, by its path; hashable, so that leaves with equal marks share their numbers."""
 
     own: tuple[tuple[str, Any], ...]  #: numbers, switches and schedules in place of the whole's
     decays: bool

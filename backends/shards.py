@@ -27,7 +27,7 @@ class Shards(ABC):
 
     @abstractmethod
     def part(self, x: Any) -> Any:
-        """What lies here of an array of the leaf's shape; any other array as a whole."""
+        """The part of an array of the leaf's shape that lies here; any other array as a whole."""
 
     @abstractmethod
     def whole(self, x: Any) -> Any:
@@ -54,11 +54,11 @@ class Shards(ABC):
         """Raise TypeError for a gradient that is not spread, or over other processes."""
 
     def given(self, x: Any, by_parts: bool) -> Any:
-        """What a law is given of an array."""
+        """The part of an array, or the whole, that a law is given."""
         return x if x is None else self.part(x) if by_parts else self.whole(x)
 
     def kept(self, x: Any, by_parts: bool) -> Any:
-        """What is kept of an array that a law gave; one that has not the leaf's shape is whole in each process."""
+        """The array of a law as it is kept; one that has not the leaf's shape is whole in each process."""
         if x is None:
             return x
         if by_parts:
@@ -99,7 +99,7 @@ def over_all(law: Law, shards: Shards) -> Law:
 
 @lru_cache(maxsize=256)
 def asks_totals(rule: Rule) -> bool:
-    """Whether a rule's step needs sums or maxima over all leaves."""
+    """Tell whether a rule's step needs sums or maxima over all leaves."""
     from optcore import leaf as template
     from optcore.backends.drive import laid_out, numbers, start
     from optcore.backends.numpy import backend, np

@@ -100,7 +100,7 @@ class TorchBackend(Backend):
         return spread(x)
 
     def piece(self, x: Any) -> str | None:
-        """What FullyShardedDataParallel flattened, which it marks; a leaf that kept its axes is whole."""
+        """The name of FullyShardedDataParallel for a leaf that it flattened; one that kept its axes is whole."""
         cut = getattr(x, "_is_flat_param", False) or (x.ndim == 1 and getattr(x, "_fsdp_flattened", False))
         return "torch.distributed.fsdp.FullyShardedDataParallel" if cut else None
 

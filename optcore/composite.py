@@ -1,4 +1,4 @@
-"""What rules made of rules share: the hyper-parameters, rates and decays of their parts under one roof."""
+"""The base of rules made of rules: the hyper-parameters, rates and decays of their parts under one roof."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from optcore.rule import EMPTY, TEMPLATE, Rule
 __all__ = ["Composite", "labels"]
 
 APART = ("lr", "weight_decay", "decay")
-"""What each of several rules has for itself where a combinator runs whole steps of them."""
+"""Numbers that each of several rules has for itself where a combinator runs whole steps of them."""
 
 
 class Composite(Rule):
-    """What a chain and a combined rule share: parts whose hyper-parameters show under one roof.
+    """The base of a chain and a combined rule: parts whose hyper-parameters show under one roof.
 
     A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``. Learning
     rate, decay and its place belong to the whole: a chain hears the link that owns the rate, else the link that was
@@ -84,11 +84,11 @@ class Composite(Rule):
         return {}
 
     def _within(self) -> Mapping[str, Any]:
-        """What was bound within for the whole, which no declaration overrules."""
+        """The numbers bound within that are for the whole, which no declaration overrules."""
         return self.parts[0].said
 
     def _keeps(self, i: int, name: str) -> bool:
-        """Whether part i has its own number under a name, where the whole has one of that name too."""
+        """Tell whether part i has its own number under a name, where the whole has one of that name too."""
         return name not in TEMPLATE or name in self.parts[i].said or name not in self.bound
 
     @property

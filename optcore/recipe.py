@@ -23,7 +23,7 @@ __all__ = ["Recipe"]
 
 
 def _of_leaf(*, lr_factor: NonNegative = 1.0) -> None:
-    """What a leaf may have beside the hyper-parameters of the rule."""
+    """Declare the numbers that a leaf may have beside the hyper-parameters of the rule."""
 
 
 OF_LEAF = keywords_of(_of_leaf)
@@ -173,7 +173,7 @@ class Recipe:
         return not any(re.search(pattern, path) for pattern in self.no_decay)
 
     def frozen(self, path: str) -> bool:
-        """Whether the leaf at this path is left as it is."""
+        """Tell whether the leaf at this path is left as it is."""
         return any(re.search(pattern, path) for pattern in self.freeze)
 
     def layout_of(self, path: str, native: Layout) -> Layout:
@@ -248,7 +248,7 @@ class Recipe:
 
 
 def _named(rule: Rule, path: str) -> dict[str, Any]:
-    """What the rule declares for leaves of this name, where nobody chose something else than the default."""
+    """The switches that a rule declares for leaves of this name, where nobody chose another than the default."""
     if not rule.names:
         return {}
     found: dict[str, Any] = {}

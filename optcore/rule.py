@@ -41,19 +41,9 @@ def _template(
 
 TEMPLATE = keywords_of(_template)
 RESERVED = {
-    "rule",
-    "clip",
-    "no_decay",
-    "freeze",
-    "leaves",
-    "lr_factor",
-    "accumulate",
-    "average",
-    "on_nonfinite",
-    "state_dtype",
-    "rounding",
-    "seed",
-}
+    "rule", "clip", "no_decay", "freeze", "leaves", "lr_factor", "accumulate", "average", "on_nonfinite",
+    "state_dtype", "rounding", "seed",
+}  # fmt: skip
 """The options of a recipe, which takes hyper-parameters beside them, and a leaf's share of the learning rate."""
 
 
@@ -89,21 +79,6 @@ class Rule(ABC):
     lead: int = 0
     """How many clipping laws a chain begins with; behind them a coupled decay joins the gradient."""
 
-    @property
-    def said(self) -> Mapping[str, Any]:
-        """The learning rate, decay, place and direction that were bound, here or within, and act."""
-        return {name: value for name, value in self.bound.items() if name in TEMPLATE}
-
-    @property
-    def rates(self) -> tuple[str, ...]:
-        """The names of learning rates that some of its rules have for themselves, beside the whole's ``lr``."""
-        return ()
-
-    @property
-    def misplaced(self) -> tuple[str, Any] | None:
-        """A rule that puts its decay where its own law has it, and the place that was bound in vain; None else."""
-        return (self.name, self.said["decay"]) if "decay" in self.owns and "decay" in self.said else None
-
     @abstractmethod
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
         """The state before the first step, made from ``zeros_like`` and functions of p only."""
@@ -135,6 +110,21 @@ class Rule(ABC):
         """What two equal rules have in common, hashable while the bound values are."""
 
     # What all have in common.
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """The learning rate, decay, place and direction that were bound, here or within, and act."""
+        return {name: value for name, value in self.bound.items() if name in TEMPLATE}
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """The names of learning rates that some of its rules have for themselves, beside the whole's ``lr``."""
+        return ()
+
+    @property
+    def misplaced(self) -> tuple[str, Any] | None:
+        """A rule that puts its decay where its own law has it, and the place that was bound in vain; None else."""
+        return (self.name, self.said["decay"]) if "decay" in self.owns and "decay" in self.said else None
 
     def __call__(self, *arrays: Any, t: Any = None, **hyper: Any) -> Any:
         bound = self.bind(**hyper)

@@ -1,4 +1,4 @@
-"""Whether an argument does anything: the plan of a native constructor, run with two values of it."""
+"""Tell whether an argument does anything: the plan of a native constructor, run with two values of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FOUND: dict[str, Any] = {}
 
 
 def evidence(plan: Native) -> list[Any]:
-    """What an argument may change: the trajectory, and what the adapter makes of the plan beside it."""
+    """The evidence of an argument: the trajectory, and all that the adapter makes of the plan beside it."""
     beside = [dict(plan.dtypes), plan.link, plan.estimator]
     if plan.of_leaf is not None:
         return [trajectory(plan), *beside]
@@ -101,7 +101,7 @@ def _written(state: Any, rule: Any, g: Any) -> Any:
 
 
 def differ(a: Any, b: Any) -> bool:
-    """Whether two trees of lists, arrays and numbers are not the same, NaN being equal to NaN."""
+    """Tell whether two trees of lists, arrays and numbers are not the same, NaN being equal to NaN."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return not np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -137,7 +137,7 @@ def members(default: Any) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
 
 
 def choices_of(library: str, rule: Any, name: str) -> tuple[Any, ...]:
-    """What a switch of the rule's may be; an argument has the rule's name or the library's word for it."""
+    """The choices of a rule's switch; an argument has the rule's name or the library's word for it."""
     for ours in (name, *SPELLING[library].get(name, ())):
         hyper = rule.hypers.get(ours)
         if hyper is not None and hyper.choices:
@@ -201,7 +201,7 @@ class Walk:
                     yield {other: value}
 
     def acts(self, name: str, value: Any, context: Mapping[str, Any]) -> bool:
-        """Whether the value changes the trajectory, or is refused in words that name the argument as not supported."""
+        """Tell whether the value changes the trajectory, or is refused in words that name the argument."""
         try:
             before = self.run(**context)
         except REFUSED:

@@ -18,7 +18,7 @@ def rows() -> list[Difference]:
 
 
 def figure(row: Difference, size: float | None = None) -> str:
-    """What the table says of a size, measured here unless it is given; infinite where a NaN stands for a number.
+    """The entry of the table for a size, measured here unless it is given; infinite where a NaN stands for a number.
 
     A difference of laws is known by its power of ten, whatever its last bits (it may be a power of ten itself). One
     of a library's own rounding hangs on processor and BLAS: it is known by the range that it lies in.

@@ -108,7 +108,7 @@ def now(o: Any) -> list[float]:
 
 
 def run(scheduler: Any, steps: int, start: int = 0) -> np.ndarray:
-    """What each update is made with, before the steps of the scheduler; a plateau sees a loss that stops falling."""
+    """The rates of each update, before the steps of the scheduler; a plateau sees a loss that stops falling."""
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")

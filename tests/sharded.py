@@ -77,7 +77,7 @@ def arrays(optimizer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def compare(who: str, alone: Any, together: Any, room: float = ROOM) -> list[str]:
-    """What differs between an optimizer in one process and one in both, by more than ``room`` of the largest number."""
+    """The differences between an optimizer in one process and one in both, beyond ``room`` of the largest number."""
     wanted, found, wrong = dict(arrays(alone)), dict(arrays(together)), []
     if wanted.keys() != found.keys():
         return [f"{who}: the arrays are {sorted(found)}, alone {sorted(wanted)}"]

@@ -79,7 +79,7 @@ def eagerly(monkeypatch: pytest.MonkeyPatch, call: Any) -> Any:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each piece of work was done in passes, as it happens."""
+    """Tell whether each piece of work was done in passes, as it happens."""
     taken: list[bool] = []
     own = gradients._fused
 

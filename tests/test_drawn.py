@@ -38,7 +38,7 @@ def right_factor(recipe: optcore.Recipe = RECIPE, path: str = "w", shape: Any = 
 
 
 def walked(steps: int = 3) -> Any:
-    """Where the pure optimizer brings a matrix of zeros, whose gradient is p - target."""
+    """The matrix to which the pure optimizer brings one of zeros, whose gradient is p - target."""
     optimizer, params = Optimizer(RECIPE), {"w": np.zeros(SHAPE)}
     state = optimizer.init(params)
     for _ in range(steps):

@@ -27,7 +27,7 @@ RUN = {
 """Arguments that say how to run, with what they change instead of numbers."""
 
 MASKS = {"mask", "weight_decay_mask"}
-"""What the optax adapter reads beside the recipe, at each step."""
+"""Arguments that the optax adapter reads beside the recipe, at each step."""
 
 BASE: dict[str, dict[str, Any]] = {"lora": {"rank": 1}}
 """Values from which a constructor starts, where 0.1 or its default are not admissible."""

@@ -25,7 +25,7 @@ def {name}(xp, p, g, s, t):
 
 
 def searches(monkeypatch: pytest.MonkeyPatch, look: Any) -> list[str]:
-    """What of the import system is asked while ``look`` runs."""
+    """The calls of the import system while ``look`` runs."""
     asked: list[str] = []
     for module, name in ((pkgutil, "iter_modules"), (importlib, "import_module")):
         own = getattr(module, name)

@@ -1,4 +1,4 @@
-"""What a rule says of leaves by their names: Tiger's classes, in every adapter and under every combinator."""
+"""Rules tell leaves by their names: Tiger's classes, in every adapter and under every combinator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from optcore.rule import rule
 
 RECIPE = optcore.Recipe("tiger")
 KEPT = 0.99**100
-"""What is left of an offset of 1 after a hundred gradients with a NaN; a factor stays at 1."""
+"""The rest of an offset of 1 after a hundred gradients with a NaN; a factor stays at 1."""
 
 
 def classes(named: Any, recipe: optcore.Recipe = RECIPE) -> dict[str, str]:
@@ -93,7 +93,7 @@ PATHS = ("norm.weight", "norm.bias", "dense.weight")
 
 
 def spoilt(recipe: Any, steps: int = 100) -> list[float]:
-    """Where gradients of NaN take a gain, an offset and a matrix of ones."""
+    """The values to which gradients of NaN take a gain, an offset and a matrix of ones."""
     optimizer, params = Optimizer(recipe), LEAVES
     state = optimizer.init(params)
     for _ in range(steps):

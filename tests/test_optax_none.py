@@ -18,7 +18,7 @@ from optcore.adapters import native
 from optcore.adapters import optax as ours
 
 NEEDED = {"lora": {"rank": 1}}
-"""What is given to a function beside 0.01 for each argument without a default."""
+"""Arguments for a function beside 0.01 for each one without a default."""
 
 CHANCE = {"noisy_sgd", "add_noise", "gaussian_noise"}
 """Functions whose draws hang on the name of the leaf."""
@@ -35,12 +35,12 @@ def law_of(name: str) -> Any:
 
 
 def for_matrices(name: str) -> bool:
-    """Whether a function of a rule takes no vectors."""
+    """Tell whether a function of a rule takes no vectors."""
     return name not in native._table("optax") and law_of(name).ndim is not None
 
 
 def draws(name: str) -> bool:
-    """Whether a rule has numbers by chance, which hang on the path of a leaf."""
+    """Tell whether a rule has numbers by chance, which hang on the path of a leaf."""
     return name in CHANCE or (law_of(name) is not None and any(f.noise or f.drawn for f in law_of(name).fields))
 
 

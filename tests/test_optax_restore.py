@@ -27,7 +27,7 @@ from optcore.adapters import native
 from optcore.adapters import optax as ours
 
 NEEDED = {"lora": {"rank": 1}}
-"""What is given to a function beside 0.01 for each argument without a default."""
+"""Arguments for a function beside 0.01 for each one without a default."""
 
 
 class Pair(NamedTuple):

@@ -96,7 +96,7 @@ PLAIN = (loaded, loaded_late, through_a_file, with_its_state_made_first)
 
 
 def comes_back(make: Make, n: int = 5, dtype: torch.dtype = torch.float32, shapes: Any = SHAPES) -> None:
-    """What is saved after n steps goes on as if nothing had been, whichever way it is loaded."""
+    """A run that is saved after n steps goes on as if nothing had been, whichever way it is loaded."""
     model = Model(dtype, shapes)
     optimizer = make(model)
     steps(model, optimizer, n, 1)

@@ -38,7 +38,7 @@ def test_every_option_of_a_recipe_is_walked() -> None:
 
 
 def applies(route: str, rule: str, option: str, dtype: str) -> bool:
-    """Whether a route takes a recipe; what it refuses is refused by name, as other tests show."""
+    """Tell whether a route takes a recipe; what it refuses is refused by name, as other tests show."""
     chance = option in ("rounding", "seed")
     if "optax" in route and chance:
         return False  # optax adds the update itself

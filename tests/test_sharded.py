@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def together(part: str, folder: Path) -> list[str]:
-    """What both processes of ``sharded.py`` print."""
+    """The lines that both processes of ``sharded.py`` print."""
     lo = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
     env = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **lo}
     run = [sys.executable, "-W", "error", str(HERE / "sharded.py"), part]

@@ -35,7 +35,7 @@ class Pass:
 
 
 class Key:
-    """What programs are told apart by, with its hash, which a graph of many nodes takes some time to give."""
+    """A key that tells programs apart, with its hash, which a graph of many nodes takes some time to give."""
 
     __slots__ = ("hash", "value")
 

@@ -97,7 +97,7 @@ class Batch:
         return env
 
     def _idle(self, one: Pass, env: Mapping[int, Any]) -> bool:
-        """Whether a pass would write what is there already: arrays in place, times numbers that are all 1."""
+        """Tell whether a pass would write what is there already: arrays in place, times numbers that are all 1."""
         if self.targets is not self.pointers or not one.write:
             return False
         nodes = self.program.nodes

@@ -15,7 +15,7 @@ __all__ = ["clipped", "held", "measured", "total_norm"]
 
 
 def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) -> Any:
-    """What a law makes of a tree of gradients; nothing given is written to, unless the caller donates it.
+    """Apply a law to a tree of gradients; nothing given is written to, unless the caller donates it.
 
     ``params`` is for laws that compare the gradient with its parameter, such as adaptive_gradient_clip. A leaf of None
     stays None. With ``donate`` the gradients may be overwritten by the new ones, and must not be used any more; what
@@ -41,7 +41,7 @@ def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) 
 
 
 class _Direction:
-    """What a rule makes of a gradient, with these numbers; equal ones are equal, so that a trace of one serves all."""
+    """A rule with its numbers, as a law of gradients; equal ones are equal, so that a trace of one serves all."""
 
     def __init__(self, law: Rule, values: dict[str, Any]) -> None:
         self.law, self.values = law, values
@@ -109,7 +109,7 @@ def _hold(xp: Any, p: Any, g: Any, n: Any, max_norm: Any, epsilon: Any) -> Gener
 def measured(
     grads: Any, max_norm: Scalar, order: float = 2.0, epsilon: Scalar = 0.0, *, donate: bool = False
 ) -> tuple[Any, Any]:
-    """What :func:`held` makes of the gradients with their own :func:`total_norm`, and that norm, in one go."""
+    """Hold the gradients by their own :func:`total_norm`, and return that norm as well, in one go."""
     _checked("measured", order)
     from optcore.backends.gradients import Work, run
 

@@ -90,7 +90,7 @@ def _of_template(rule: Rule) -> dict[str, st.SearchStrategy[Any]]:
 
 
 def acts(rule: Rule, name: str) -> bool:
-    """Whether a number or place of decay has an effect on a rule."""
+    """Tell whether a number or place of decay has an effect on a rule."""
     return name.endswith("weight_decay") or rule.bind(**{name: "coupled"}).misplaced is None
 
 
@@ -102,7 +102,7 @@ def hyper_parameters(rule: Rule, *, around_one: bool = False) -> st.SearchStrate
 
 
 def _own(name: str) -> bool:
-    """Whether a hyper-parameter is a law's own, and not the template's around it."""
+    """Tell whether a hyper-parameter is a law's own, and not the template's around it."""
     return name.rpartition(".")[2] not in TEMPLATE
 
 
