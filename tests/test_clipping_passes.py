@@ -249,7 +249,7 @@ def test_nothing_is_written_where_all_would_stay_as_it_is(monkeypatch: pytest.Mo
         (9.0, [[np.nan, 4.0], [1.0]], True),
     ]:
         passes.clear()
-        params = given_params([np.array(g) for g in grads])
+        params = given_params([np.array(g) for g in grads], torch.float32)
         in_torch.clip_grad_norm_(params, limit)
         assert passes == [False, *[True] * written]
     passes.clear()
