@@ -160,14 +160,15 @@ class Optimizer(torch.optim.Optimizer):
         """Tell whether a first step is one of torch's distributed checkpoints, which want a state and no movement.
 
         They set all rates and all gradients to 0, under which a law that owns the parameter may move it all the same.
+        A rate that was 0 from the beginning is the user's.
         """
-        if any((torch.is_tensor(rate) and rate.numel() != 1) or float(rate) for rate in self._rates()):
+        rates = [group["lr"] for group in self.param_groups]
+        if any(torch.is_tensor(x) and x.numel() != 1 for x in rates) or any(float(x) for x in map(_plain, rates)):
+            return False
+        if float(_plain(self.defaults["lr"])) == 0.0 and not any(map(stopped, self.param_groups)):
             return False
         grads = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         return bool(grads) and not any(bool(g.any()) for g in grads)
-
-    def _rates(self) -> list[Any]:
-        return [x.detach() if torch.is_tensor(x := group["lr"]) else x for group in self.param_groups]
 
     def _fast(self) -> bool:
         """Make the step as the last one was made, or as one before it: gradients come and go in few patterns."""
@@ -340,6 +341,10 @@ class Optimizer(torch.optim.Optimizer):
         if recipe.gathers:
             mine.setdefault("gathered", torch.zeros_like(p.detach(), dtype=getattr(torch, wide(backend.dtype(p)))))
             mine.setdefault("gathers", counter())
+
+
+def _plain(rate: Any) -> Any:
+    return rate.detach() if torch.is_tensor(rate) else rate
 
 
 def _dense(g: Any) -> Any:
