@@ -275,7 +275,8 @@ class Combinator:
         self.hypers = keywords_of(law, init)
         own = self.law.names
         self.owns = frozenset(k for k, n in (("lr", "lr"), ("decay", "weight_decay")) if n in own or steps)
-        self.template = {**{n: self.hypers[n].default for n in ("lr", "weight_decay") if n in own}, **template}
+        stated = {name: self.hypers[name].default for name in ("lr", "weight_decay") if name in own}
+        self.template = stated | dict(template)
         if State._fields[len(self.fields) :] != self.takes:  # type: ignore[attr-defined]
             raise TypeError(f"{self.name}: the state must end in one field for each inner rule: {self.takes}")
 
