@@ -86,6 +86,8 @@ def _places(backend: Backend, leaves: Sequence[Any]) -> Places | None:
     arrays, places = list(leaves), []
     for i, x in enumerate(leaves):
         place = backend.address(x)
+        if place is None and backend.shards(x) is not None:
+            return None  # most of it lies in other processes
         if place is None:
             arrays[i] = _whole(backend, x)
             place = backend.address(arrays[i]) if type(arrays[i]) is type(x) else None  # or has arithmetic of its own
