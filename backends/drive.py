@@ -157,7 +157,8 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, se
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")
     shards, by_parts = backend.shards(p), rule.kind == "elementwise"
-    seen = into(rule, backend, p if shards is None else shards.given(p, by_parts), dtype)
+    here = p if shards is None else shards.given(p, by_parts)
+    seen = into(rule, backend, here, dtype)
     state = rule.start(backend.xp, seen, numbers(values, backend, 0))
     arrays: list[Any] = []
     for f, x in zip(rule.fields, rule.unpack(state), strict=True):
@@ -166,7 +167,7 @@ def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, se
         # each its own: one that stood twice could be neither donated nor written in place
         twice = x is not None and (x is seen or any(x is y for y in arrays))
         arrays.append(backend.copy(x) if twice else x)
-    arrays = _outward(backend, arrays, seen, dtype)
+    arrays = _outward(backend, arrays, here, dtype)
     if shards is not None:
         arrays = [x if f.shared else shards.kept(x, by_parts) for f, x in zip(rule.fields, arrays, strict=True)]
     return rule.pack(arrays)

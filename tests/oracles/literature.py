@@ -303,21 +303,25 @@ def step_sizes_of_the_text(
     return p
 
 
-def lora_by_torch(p: Any, grads: Any, *, rank: int, lr: float, ratio: float, scale: float, spread: float) -> Any:
-    """torch's own Adam on the factors, their gradients by autodiff of the composed matrix; from the drawn start."""
+def lora_by_torch(
+    params: Any, grads: Any, *, rank: int, lr: float, ratio: float, scale: float, spread: float
+) -> list[Any]:
+    """torch's own Adam on the factors, their gradients by autodiff of the composed matrix; from the drawn starts."""
     import torch
 
-    drawn = optcore.lora(optcore.sgd, optcore.sgd, rank=rank, spread=spread).init(p).b
-    a, b = torch.zeros(p.shape[0], min(rank, *p.shape), dtype=torch.float64), torch.tensor(drawn)
-    base = torch.tensor(p)
-    a.requires_grad_()
-    b.requires_grad_()
-    optimizer = torch.optim.Adam([{"params": [a]}, {"params": [b], "lr": lr * ratio}], lr=lr)
-    for g in grads:
-        optimizer.zero_grad()
-        (torch.tensor(g) * (base + scale * a @ b)).sum().backward()
-        optimizer.step()
-    return (base + scale * a @ b).detach().numpy()
+    rule = optcore.lora(optcore.sgd, optcore.sgd, rank=rank, spread=spread)
+    drawn = [leaf.b for leaf in optcore.backends.Optimizer(rule).init(list(params)).leaves]
+    found = []
+    for i, p in enumerate(params):
+        base, b = torch.tensor(p), torch.tensor(drawn[i], requires_grad=True)
+        a = torch.zeros(p.shape[0], min(rank, *p.shape), dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([{"params": [a]}, {"params": [b], "lr": lr * ratio}], lr=lr)
+        for g in grads:
+            optimizer.zero_grad()
+            (torch.tensor(g[i]) * (base + scale * a @ b)).sum().backward()
+            optimizer.step()
+        found.append((base + scale * a @ b).detach().numpy())
+    return found
 
 
 small = st.floats(0, 1e-3)
@@ -348,5 +352,6 @@ PAPERS += [
             "spread": st.floats(0.1, 2),
         },
         shapes=((4, 3), (3, 5), (6, 6)),
+        tree=True,
     ),
 ]  # fmt: skip
