@@ -156,7 +156,7 @@ def test_slots_and_sums_have_the_dtype_of_the_driver(dtype: str) -> None:
 
 
 def test_a_second_moment_of_a_bfloat16_variable_falls_by_less_than_its_spacing() -> None:
-    """With gradients of 1, then of .01: (1 - .999^100) .999^300 + .01^2 (1 - .999^300) = 0.0705; bfloat16 gave 0.0977."""
+    """100 gradients of 1 and 300 of .01: (1 - .999^100) .999^300 + .01^2 (1 - .999^300) = .0705; bfloat16 had .0977."""
     v = keras.Variable(np.ones(1), dtype="bfloat16")
     optimizer = ours.from_recipe(Recipe("adam", lr=1e-3))
     for g in [1.0] * 100 + [0.01] * 300:
