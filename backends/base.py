@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,6 @@ COMPUTE = {
 def missing(package: str, extra: str) -> ImportError:
     """The error for a library that is not installed."""
     return ImportError(f"optcore needs {package} here, which is not installed: pip install 'optcore[{extra}]'")
-
-
-@lru_cache(maxsize=256)
-def _name(dtype: Any) -> str:
-    """NumPy takes longer to spell a dtype than to add ten numbers."""
-    return str(dtype).rpartition(".")[2]
 
 
 class Backend:
@@ -76,7 +69,7 @@ class Backend:
 
     def dtype(self, x: Any) -> str:
         """The name of an array's dtype, as ``"float32"``."""
-        return _name(x.dtype)
+        return str(x.dtype).rpartition(".")[2]
 
     def cast(self, x: Any, dtype: str) -> Any:
         """The array in another dtype, itself where it has it."""

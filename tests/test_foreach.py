@@ -244,7 +244,7 @@ def test_groups_of_other_rates_and_leaves_of_other_step_counts_move_in_one_call(
 def test_a_step_count_on_the_device_is_left_to_eager_execution() -> None:
     leaves, shared = job(optcore.adamw, "float32")
     leaves[1].t = torch.tensor(1.0)
-    found = elsewhere.beside(None, optcore.adamw, leaves, shared, True, False)
+    found = elsewhere.beside(None, optcore.adamw, leaves, shared, True)
     assert found.taken == {0, 2, 3, 4}
 
 
@@ -261,4 +261,4 @@ def test_what_lists_cannot_hold_is_left_to_eager_execution(what: str) -> None:
         one.state = one.state._replace(m=one.state.m.double())
     else:
         one.p = torch.zeros(1, 3).expand(4, 3)
-    assert elsewhere.beside(None, optcore.adamw, [one], shared, True, False) is None
+    assert elsewhere.beside(None, optcore.adamw, [one], shared, True) is None
