@@ -60,7 +60,7 @@ def trajectory(plan: Native) -> list[Any]:
         del shapes["temperature"]  # an axis must be one of every leaf
     if "heads" in rule.hypers:
         shapes["attention/kernel"] = (2, 3, 4)
-    broken = STEPS - 1 if "nonfinite" in rule.hypers else None  # the step with an infinite gradient
+    broken = STEPS - 1 if "nonfinite" in rule.hypers or rule.repairs else None  # the step with odd gradients
     rng = np.random.default_rng(0)
     paths = list(shapes)
     params = [np.asarray(rng.uniform(0.2, 1.5, s)) for s in shapes.values()]  # positive, as some laws want them
@@ -74,7 +74,8 @@ def trajectory(plan: Native) -> list[Any]:
     for step in range(STEPS):
         grads = [gradients(step, p.shape, i) for i, p in enumerate(params)]
         if step == broken:
-            grads[0][0, 0] = np.inf
+            for g in grads if rule.repairs else grads[:1]:
+                g.reshape(-1)[0] = np.nan if rule.repairs else np.inf
         written = [_written(s, rule, g) for s, g in zip(state.leaves, grads, strict=True)]
         whole = numbers(rule.complete(), backend, step, rule.hypers)
         each = [

@@ -29,7 +29,10 @@ RUN = {
 MASKS = {"mask", "weight_decay_mask"}
 """Arguments that the optax adapter reads beside the recipe, at each step."""
 
-BASE: dict[str, dict[str, Any]] = {"lora": {"rank": 1}}
+BASE: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 1},
+    "zclip": {"warmup": 3, "max_norm": 20.0, "threshold": 0.5},  # so that norms of the walk stand out
+}
 """Values from which a constructor starts, where 0.1 or its default are not admissible."""
 
 SPECIAL: dict[str, list[Any]] = {
