@@ -177,8 +177,8 @@ def test_gathered_gradients_of_a_narrow_leaf_are_summed_in_float32(library: str,
 def test_squares_that_float16_has_no_room_for_are_kept_wider(route: Any) -> None:
     """1000 steps of Adam along a gradient of 1e-4 are 1000 times the rate; squares of it are below 2^-24.
 
-    The parameter's own rounding is up to half of 2^-14, the spacing of float16 above 0.0625, on each of some 400 steps
-    of 1.64 spacings: two of these for each.
+    The rest is the parameter's own rounding: beyond 0.0625 a step is 1.64 of float16's spacings there and is rounded
+    to 2, which is 22 % more.
     """
     with patched(*route):
         p = torch.nn.Parameter(torch.zeros(1, dtype=torch.float16))

@@ -195,13 +195,9 @@ def test_every_number_of_a_rule_comes_back_from_json(name: str) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_comes_back_from_json_and_a_pickle(option: str) -> None:
-    recipe = Recipe(optcore.matrices(optcore.muon, optcore.adamw(lr=0.01)), **_fitting(OPTIONS[option]))
+    recipe = Recipe(optcore.matrices(optcore.muon, optcore.adamw(lr=0.01)), **OPTIONS[option])
     assert Recipe.from_json(recipe.to_json()) == recipe == pickle.loads(pickle.dumps(recipe)) == copy.deepcopy(recipe)
     assert Recipe.from_json(recipe.to_json()).to_json() == recipe.to_json()
-
-
-def _fitting(options: dict[str, Any]) -> dict[str, Any]:
-    return dict(options)
 
 
 # States that come from elsewhere.
