@@ -16,7 +16,7 @@ import optcore
 from optcore import schedules
 from optcore.adapters import optax as to_optax
 from optcore.adapters import torch as to_torch
-from optcore.adapters import torch_base
+from optcore.adapters.torch import optimizer as torch_base
 from optcore.backends import Optimizer, fused, named, of
 from optcore.backends.fused import blocked, elsewhere
 

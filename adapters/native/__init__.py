@@ -6,21 +6,23 @@ parameters and defaults, found by being there. What a library does not have gets
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Any
 
-from optcore import registry
+from optcore import adapters, registry
 from optcore.hyper import REQUIRED, unknown
 from optcore.recipe import Recipe
 from optcore.rule import TEMPLATE, Rule
 
-__all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "names"]
+__all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "names", "part_of"]
 
 LIBRARIES = ("torch", "optax", "keras")
 
@@ -87,12 +89,27 @@ class Constructor:
         return {p.name: p.default for p in self.parameters}
 
 
+def part_of(library: str, name: str) -> ModuleType:
+    """A module of a library's adapter, read without the package around it, which imports the library.
+
+    PyTorch's ``AdamW(like="keras")`` needs Keras' constructors, and no Keras.
+    """
+    full = f"optcore.adapters.{library}.{name}"
+    if full not in sys.modules:
+        spec = PathFinder.find_spec(full, [f"{folder}/{library}" for folder in adapters.__path__])
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"optcore.adapters: {full} is not there; install optcore anew", name=full)
+        module = sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
 @cache
 def _table(library: str) -> dict[str, Callable[..., Native]]:
-    package = f"optcore.adapters.native.{library}"
+    package = part_of(library, "constructors")
     found: dict[str, Callable[..., Native]] = {}
-    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{info.name}")
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
         found |= {name: getattr(module, name) for name in module.__all__}
     return found
 

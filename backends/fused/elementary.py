@@ -1,7 +1,7 @@
 """exp, log, expm1 and pow as arithmetic on vectors, for the LLVM printer.
 
 All are worked out in float64, whatever the leaf's dtype. Errors, in units of the last place of the result
-(tests/test_fused.py measures them): float32 at most 0.51; in float64 exp 1.5 and log 1.0. expm1, cos and
+(tests/backends/test_fused.py measures them): float32 at most 0.51; in float64 exp 1.5 and log 1.0. expm1, cos and
 pow of float64 arrays are the C library's, element by element.
 """
 
