@@ -140,7 +140,7 @@ class Backend:
 
     def threads(self) -> int:
         """The number of threads that a pass over memory may use."""
-        from optcore.backends.fused.pool import available
+        from optcore.backends.fused.running.pool import available
 
         return available()
 
@@ -177,7 +177,7 @@ class Backend:
 
     def numpy(self, x: Any) -> Any:
         """The values of an array as a NumPy array, low-precision ones in float32."""
-        from optcore.backends.numpy import np
+        import numpy as np
 
         return np.asarray(self.cast(x, "float32") if self.dtype(x) in ("bfloat16", "float16") else x)
 

@@ -26,7 +26,7 @@ class CupyBackend(Backend):
         return x.astype(dtype, copy=False)
 
     def address(self, x: Any) -> tuple[int, Any, bool] | None:
-        from optcore.backends.fused.device import Order
+        from optcore.backends.fused.running.device import Order
 
         if not isinstance(x, cupy.ndarray) or not (x.flags.c_contiguous or x.flags.f_contiguous):
             return None
@@ -49,13 +49,13 @@ class CupyBackend(Backend):
 
 @lru_cache
 def _device(index: int) -> Any:
-    from optcore.backends.fused.device import Device
+    from optcore.backends.fused.running.device import Device
 
     return Device.at(lambda: Memory(index))
 
 
 class Memory:
-    """CuPy's memory and current stream on one device, as :class:`optcore.backends.fused.device.Memory` has it."""
+    """CuPy's memory and current stream on one device, as the ``Memory`` of fused/running/device.py."""
 
     def __init__(self, index: int) -> None:
         self.device = cupy.cuda.Device(index)

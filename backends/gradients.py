@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from optcore.backends import fused
+from optcore.backends.answers import solve
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.drive import check, into, solve
+from optcore.backends.checks import check
+from optcore.backends.choice import of
+from optcore.backends.convert import into
 from optcore.backends.shards import over_all
 from optcore.backends.trees import flatten, flatten_like, unnamed
+from optcore.requests import Law
 from optcore.rule import Rule
 from optcore.scalars import is_host
 
 __all__ = ["Work", "run"]
-
-Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> 
     """The tree of new gradients and the number, each None where the law makes none; a leaf of None stays None.
 
     With ``donate`` the gradients may be written to; those that were are in the new tree. Raises what
-    :func:`optcore.backends.drive.check` raises, before anything is computed.
+    :func:`optcore.backends.checks.check` raises, before anything is computed.
     """
     paths: list[str] = []
     quick = unnamed(grads) if params is None else None
@@ -76,15 +78,13 @@ def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> 
 
 def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[Sequence[Any] | None, Any] | None:
     """One pass over memory; None where these leaves do not allow it."""
-    from optcore.backends import of
-
     backend = of(leaves[0])
     if not fused.usable() or backend.traces or (work.rule is not None and work.rule.axes):
         return None
     arrays = [x for x in work.given if not is_host(x)]
     if not backend.unwatched([*leaves, *arrays]) or any(backend.address(x) is None or x.shape for x in arrays):
         return None
-    from optcore.backends.fused.sweep import sweep
+    from optcore.backends.fused.engines.sweep import sweep
 
     given = [float(x if is_host(x) else backend.numpy(x)) for x in work.given]
     return sweep(work.on(backend), backend, leaves, given, donate)
@@ -92,8 +92,6 @@ def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[Sequence[An
 
 def _eager(work: Work, leaves: Sequence[Any], params: Sequence[Any]) -> tuple[list[Any] | None, Any]:
     """All leaves in lock-step, each in the precision its dtype is computed in, in the library's own namespace."""
-    from optcore.backends import of
-
     backend = of(leaves[0])
     law, laws, dtypes = work.on(backend), [], []
     by_parts = work.rule is None or work.rule.kind == "elementwise"

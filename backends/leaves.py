@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.drive import laid_out, numbers
+from optcore.backends.values import laid_out, numbers
 from optcore.leaf import overlaid
 from optcore.parts import Field
 from optcore.recipe import OF_LEAF, Recipe

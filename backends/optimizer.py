@@ -9,11 +9,14 @@ import optree
 
 from optcore import leaf as template
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.drive import Leaf, Moved, advance, check, fits, numbers, start
+from optcore.backends.checks import check, fits
+from optcore.backends.drive import advance, start
+from optcore.backends.leaf import Leaf, Moved
 from optcore.backends.leaves import check_state, kept, marks, numbers_at, wide
 from optcore.backends.rounding import SPACING, keys, normal
 from optcore.backends.shards import refuse_piece
 from optcore.backends.trees import flatten, flatten_like
+from optcore.backends.values import numbers
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.scalars import is_host

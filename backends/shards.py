@@ -8,16 +8,17 @@ law meets an array that is spread, and each gives what it gives in a single proc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from optcore.effects import Due, Max
-from optcore.rule import Law, Rule
+from optcore.backends.leaf import Leaf, Moved
+from optcore.backends.probe import asks_totals
+from optcore.requests import Law, through
+from optcore.rule import Rule
 
 if TYPE_CHECKING:
     from optcore.backends.base import Backend
 
-__all__ = ["Shards", "asks_totals", "check_gradient", "over_all", "refuse_piece"]
+__all__ = ["Shards", "back", "check_gradient", "here", "over_all", "refuse_piece"]
 
 
 class Shards(ABC):
@@ -80,41 +81,28 @@ def check_gradient(who: str, backend: Backend, p: Any, g: Any, path: str) -> Non
 
 def over_all(law: Law, shards: Shards) -> Law:
     """A law that runs on the part here, with its totals taken over all parts."""
-
-    def total(request: Any) -> Any:
-        if isinstance(request, tuple):
-            return tuple(map(total, request))
-        if isinstance(request, Max):
-            return Max(shards.total(request.value, True))
-        return shards.total(request, False)
-
-    answer = None
-    while True:
-        try:
-            request = law.send(answer)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        answer = yield request if isinstance(request, Due) else total(request)
+    return through(law, lambda total: shards.total(total.value, total.how == "max"))
 
 
-@lru_cache(maxsize=256)
-def asks_totals(rule: Rule) -> bool:
-    """Tell whether a rule's step needs sums or maxima over all leaves."""
-    from optcore import leaf as template
-    from optcore.backends.drive import laid_out, numbers, start
-    from optcore.backends.numpy import backend, np
+def here(rule: Rule, leaf: Leaf, shards: Shards | None, by_parts: bool) -> Leaf:
+    """A leaf of arrays that lie in this process, where it is spread over several."""
+    if shards is None:
+        return leaf
+    p, g = shards.given(leaf.p, by_parts), shards.given(leaf.g, by_parts)
+    state = rule.pack([shards.given(x, by_parts) for x in rule.unpack(leaf.state)])
+    return Leaf(p, g, state, leaf.t, leaf.values, leaf.chance)
 
-    ones = np.ones((2, 2))
-    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
-    with np.errstate(all="ignore"):
-        law = template.update(rule, backend.xp, ones, ones, start(rule, backend, ones, values), 2, values)
-        try:
-            request = law.send(None)
-            while isinstance(request, Due):
-                request = law.send(backend.cond(request.condition, request.then, request.state))
-        except StopIteration:
-            return False
-    return True
+
+def back(rule: Rule, leaf: Leaf, here: Leaf, shards: Shards | None, done: Any) -> tuple[Moved, list[Any]]:
+    """The new leaf, spread as the old one was; a parameter that was written in place is the one given."""
+    moved, arrays = done
+    if shards is None:
+        return moved, arrays
+    by_parts = rule.kind == "elementwise"
+    p = leaf.p if moved.p is here.p else shards.kept(moved.p, by_parts)
+    return Moved(p, None), [
+        x if f.shared else shards.kept(x, by_parts) for f, x in zip(rule.fields, arrays, strict=True)
+    ]
 
 
 def refuse_piece(rule: Rule, by: str, path: str, *, option: str | None = None) -> None:

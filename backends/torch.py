@@ -155,7 +155,7 @@ def _dense(x: Any) -> tuple[int, ...] | None:
 
 def _on_device(x: Any) -> tuple[int, Any, bool] | None:
     """The place of a CUDA tensor, where its device can be launched on."""
-    from optcore.backends.fused.device import Order
+    from optcore.backends.fused.running.device import Order
 
     order, runner = "C" if x.is_contiguous() else _dense(x), _device(x.device.index)
     return None if order is None or runner is None else (x.data_ptr(), Order(order, runner), True)
@@ -163,13 +163,13 @@ def _on_device(x: Any) -> tuple[int, Any, bool] | None:
 
 @lru_cache
 def _device(index: int) -> Any:
-    from optcore.backends.fused.device import Device
+    from optcore.backends.fused.running.device import Device
 
     return Device.at(lambda: Memory(index))
 
 
 class Memory:
-    """torch's memory and current stream on one CUDA device, as :class:`optcore.backends.fused.device.Memory` has it."""
+    """torch's memory and current stream on one CUDA device, as the ``Memory`` of fused/running/device.py."""
 
     def __init__(self, index: int) -> None:
         self.device = torch.device("cuda", index)

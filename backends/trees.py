@@ -9,7 +9,7 @@ from typing import Any
 
 import optree
 
-from optcore.backends import of
+from optcore.backends.choice import of
 
 __all__ = ["flatten", "flatten_like", "unnamed"]
 

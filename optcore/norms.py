@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any
 
-from optcore.effects import Max
+from optcore.requests import Total
 from optcore.scalars import power
 from optcore.typing import Layout, Namespace, Scalar
 
@@ -122,7 +122,7 @@ def global_peak(xp: Namespace, x: Any) -> Generator[Any, Any, Any]:
         local = xp.max(xp.abs(x))
     except (ValueError, RuntimeError):
         local = xp.sum(x)
-    peak = yield Max(local)
+    peak = yield Total(local, "max")
     return peak
 
 

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple
 
 from optcore.hyper import unknown
+from optcore.running import runner
 from optcore.scalars import Host, is_host
 
 __all__ = ["Plateau", "PlateauState", "reduce_on_plateau"]
@@ -127,13 +128,10 @@ def _placed(state: PlateauState, value: Any) -> tuple[Any, PlateauState, Any]:
     """The namespace that a value is judged in, and all numbers there: a value that is an array stays where it lives."""
     if is_host(value, *state):
         return Host, state, value
-    from optcore.backends import of
-
-    first = next(x for x in (value, *state) if not is_host(x))
-    backend = of(first)
-    zero = backend.xp.zeros_like(backend.floating(first))
+    xp, first = runner().place(next(x for x in (value, *state) if not is_host(x)))
+    zero = xp.zeros_like(first)
     *numbers, value = (zero + x for x in (*state, value))
-    return backend.xp, PlateauState(*numbers), value
+    return xp, PlateauState(*numbers), value
 
 
 CONVENTIONS: dict[str, dict[str, Any]] = {

@@ -9,23 +9,23 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import GeneratorType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from optcore.effects import Due
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
 from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_undrawn
+from optcore.requests import Due, Law
+from optcore.running import runner
 from optcore.typing import Namespace, NonNegative
 
 __all__ = ["Conventions", "DecayPlace", "Field", "Law", "NoState", "Primitive", "Refresh", "Rule", "rule"]
 
 DecayPlace: TypeAlias = Literal["coupled", "with", "before", "after", "proximal"]
 Owned: TypeAlias = Literal["lr", "decay", "p"]
-Law: TypeAlias = Generator[Any, Any, tuple[Any, Any]]
-"""A law in execution: yields requests, receives answers, returns (d, new state)."""
 Conventions: TypeAlias = Mapping[str, Mapping[str, Any]]
 """For each library the numbers and switches with which a rule meets it."""
 Names: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -132,15 +132,11 @@ class Rule(ABC):
             return bound
         if len(arrays) != 3 or t is None:
             raise TypeError(f"{self.name}: give p, g, s and t=, as in {self.name}(p, g, s, t=1, lr=0.1)")
-        from optcore.backends import pure_step  # the entry from a law to where it runs
-
-        return pure_step(bound, *arrays, t)
+        return runner().step(bound, *arrays, t)
 
     def init(self, p: Any) -> Any:
         """The state for parameter ``p`` before its first step."""
-        from optcore.backends import pure_init
-
-        return pure_init(self, p)
+        return runner().init(self, p)
 
     def complete(self) -> dict[str, Any]:
         """:meth:`values`, after a check that every hyper-parameter without a default is given."""
@@ -167,12 +163,7 @@ class Rule(ABC):
 
 def _named(module: str, name: str, bound: Mapping[str, Any]) -> Primitive:
     """The rule of a name, bound: what a pickle keeps. A rule of one's own is found in the module of its law."""
-    found = getattr(importlib.import_module(module), name, None)
-    if not isinstance(found, Primitive):
-        from optcore import registry
-
-        found = registry.find(name)  # another rule's variant
-    return found.bind(**bound)
+    return getattr(importlib.import_module(module), name).bind(**bound)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,6 +171,7 @@ class Primitive(Rule):
     """A rule that is one law."""
 
     name: str
+    module: str  #: where it stands under its name, for pickle
     title: str
     family: str
     doc: str
@@ -249,6 +241,7 @@ class Primitive(Rule):
         return replace(
             self,
             name=name,
+            module=sys._getframe(1).f_globals.get("__name__", self.module),
             title=title or _title(name),
             doc=doc,
             hypers=MappingProxyType(hypers),
@@ -260,7 +253,7 @@ class Primitive(Rule):
         return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _named, (self.law.fn.__module__, self.name, dict(self.bound))
+        return _named, (self.module, self.name, dict(self.bound))
 
     @property
     def structure(self) -> tuple[Any, ...]:
@@ -364,6 +357,7 @@ def rule(
             hypers["decay"] = replace(hypers["decay"], default="before")
         return Primitive(
             name=name,
+            module=law.__module__,
             title=title or _title(name),
             family=family or ("clipping" if clips else "own"),
             doc=inspect.getdoc(law) or "",

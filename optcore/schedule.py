@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from optcore.hyper import REQUIRED, Hyper, Varying, check_all, keywords_of, unknown
 from optcore.parts import Part
 from optcore.rule import EMPTY, Conventions
+from optcore.running import runner
 from optcore.scalars import Host, is_host
 from optcore.typing import Namespace, Scalar
 
@@ -54,10 +55,7 @@ class Schedule(Varying):
             raise TypeError(f"{self.name}: {missing[0]} is not given; bind it, as in {self.name}({missing[0]}=...)")
         if is_host(e):
             return bound.at(Host, e)
-        from optcore.backends import of  # a step that is an array is evaluated where it lives
-
-        backend = of(e)
-        return bound.at(backend.xp, backend.floating(e))
+        return bound.at(*runner().place(e))  # an array of steps is evaluated where it lives
 
     def at(self, xp: Any, e: Scalar) -> Any:
         """The value at step ``e``, computed in the given namespace."""

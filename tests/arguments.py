@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from optcore.adapters.native import SPELLING, Native
-from optcore.backends.drive import numbers
 from optcore.backends.leaves import marks, numbers_at
 from optcore.backends.numpy import backend
 from optcore.backends.optimizer import advance_all, begin
+from optcore.backends.values import numbers
 
 STEPS = 12
 OUTCOME = {"ax"}

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from optcore.backends import fused
-from optcore.backends.drive import Leaf, eager, laid_out, numbers, start
-from optcore.backends.fused import elsewhere
+from optcore.backends.drive import start
+from optcore.backends.eager import eager
+from optcore.backends.fused.engines import foreach
+from optcore.backends.leaf import Leaf
 from optcore.backends.torch import backend
+from optcore.backends.values import laid_out, numbers
 from optcore.rule import rule
 from optcore.testing import subjects
 from optcore.testing.laws import ready
@@ -22,7 +25,7 @@ DTYPES = ("float32", "float64", "bfloat16")
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors on the CPU take the way of those elsewhere."""
-    monkeypatch.setattr(elsewhere, "ON_CPU", True)
+    monkeypatch.setattr(foreach, "ON_CPU", True)
     monkeypatch.setattr(fused, "usable", lambda: False)
 
 
@@ -46,10 +49,11 @@ def common(law: Any, state: Any) -> list[Any]:
 
 def by_lists(law: Any, leaves: Any, shared: Any, *, donate: bool = False) -> tuple[list[Any], list[Any]]:
     """For each leaf its new parameter and its state's arrays, and the shared fields."""
-    found = elsewhere.beside(None, law, leaves, shared, donate)
-    assert found.taken == set(range(len(leaves)))
-    results, new = found.run(1)
-    return [(results[i][0], *results[i][1]) for i in range(len(leaves))], new
+    found = foreach.Foreach(law, backend, shared, donate)
+    assert not found.take(dict(enumerate(leaves)))
+    found.compute()
+    results, new = found.run()
+    return [(results[i][0].p, *results[i][1]) for i in range(len(leaves))], new
 
 
 def by_operations(law: Any, leaves: Any, shared: Any) -> tuple[list[Any], list[Any]]:
@@ -71,7 +75,15 @@ def taken(law: Any) -> bool:
         leaves, shared = job(law, "float32", ((4, 3),))
     except ValueError:  # a rule of matrices alone
         return False
-    return elsewhere.Foreach(law, leaves, shared, False).add(0)
+    return _engine(law, leaves, shared).taken == {0}
+
+
+def _engine(law: Any, leaves: Any, shared: Any) -> foreach.Foreach:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foreach, "ON_CPU", True)
+        found = foreach.Foreach(law, backend, shared, False)
+        found.take({0: leaves[0]})
+    return found
 
 
 def rounds_alike(law: Any) -> bool:
@@ -81,9 +93,7 @@ def rounds_alike(law: Any) -> bool:
     multiplies by a reciprocal.
     """
     leaves, shared = job(law, "float32", ((4, 3),))
-    found = elsewhere.Foreach(law, leaves, shared, False)
-    found.add(0)
-    ((_, group),) = found.groups.items()
+    ((_, group),) = _engine(law, leaves, shared).groups.items()
     nodes, numbers = group.program.nodes, group.constants[0]
     divides = [nodes[args[0]] for op, args, _ in nodes if op == "div"]
     if any(op == "constant" and numbers[at] != 1.0 for op, _, at in divides):

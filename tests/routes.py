@@ -18,7 +18,7 @@ from optcore.adapters import optax as to_optax
 from optcore.adapters import torch as to_torch
 from optcore.adapters.torch import optimizer as torch_base
 from optcore.backends import Optimizer, fused, named, of
-from optcore.backends.fused import blocked, elsewhere
+from optcore.backends.fused.engines import foreach, slices
 
 SHAPES = {"w": (4, 3), "norm": (3,), "b": (3,), "s": ()}
 RISING = schedules.warmup(steps=2, then=schedules.cosine(peak=0.05, steps=20))
@@ -76,8 +76,8 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 NO_LOOP = (fused, "usable", lambda: False)
-SLICES = (blocked, "BLOCK", 2)
-LISTS = (elsewhere, "ON_CPU", True)
+SLICES = (slices, "BLOCK", 2)
+LISTS = (foreach, "ON_CPU", True)
 SLOW = (torch_base, "stand", lambda *_: None)
 
 

@@ -90,7 +90,7 @@ def chosen(names: list[str] | None) -> dict[str, Rule]:
 
 def alone(rule: Rule, work: str, size: int, rounds: int, against: Callable[[], Any] | None) -> tuple[Any, float | None]:
     """One rule on NumPy arrays in place, and the seconds of the stream that took turns with it."""
-    from optcore.backends.fused.traffic import traffic
+    from optcore.backends.fused.trace.traffic import traffic
 
     shapes = shapes_of(rule, work, size)
     contest = {"ours": on_numpy(Recipe(rule), shapes, np.random.default_rng(0))}
@@ -108,7 +108,7 @@ def _rules(options: argparse.Namespace, console: Any) -> tuple[dict[str, Any], b
     from rich.progress import Progress, TextColumn
 
     from optcore.adapters.cli import peers
-    from optcore.backends.fused.traffic import traffic
+    from optcore.backends.fused.trace.traffic import traffic
 
     rules, size = chosen(options.rule), options.size or SIZE
     shapes = WORKS[options.work](size)
@@ -149,7 +149,7 @@ def _rules(options: argparse.Namespace, console: Any) -> tuple[dict[str, Any], b
 def _kernels() -> tuple[int, int]:
     if not fused.usable():
         return 0, 0
-    from optcore.backends.fused.compiled import kernels
+    from optcore.backends.fused.running.compiled import kernels
 
     return kernels()
 

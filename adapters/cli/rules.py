@@ -72,7 +72,7 @@ def _card(row: dict[str, Any]) -> list[str]:
 
 def catalogue() -> list[dict[str, Any]]:
     """One entry per rule, clipping law and combinator, as plain data."""
-    from optcore.backends.fused.traffic import kept, passes
+    from optcore.backends.fused.trace.traffic import kept, passes
 
     rows = []
     for clipping, rules in ((True, registry.clipping()), (False, registry.rules())):

@@ -14,9 +14,10 @@ from optcore.adapters.keras.options import THRESHOLDS, check_base, decoded, enco
 from optcore.adapters.keras.state import Start, Variables, dense, summed, traced, values_of
 from optcore.adapters.native import Constructor, Native
 from optcore.backends.base import COMPUTE, Backend, missing
-from optcore.backends.drive import numbers, starts_from_values
 from optcore.backends.leaves import Marks, marks, numbers_at
 from optcore.backends.optimizer import advance_all, begin
+from optcore.backends.probe import starts_from_values
+from optcore.backends.values import numbers
 from optcore.recipe import Recipe
 from optcore.schedule import Schedule
 

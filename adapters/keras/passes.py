@@ -6,10 +6,10 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from optcore.backends import fused
-from optcore.backends.drive import numbers
-from optcore.backends.fused.graph import Unfusable
+from optcore.backends.fused.trace.graph import Unfusable
 from optcore.backends.leaves import numbers_at
 from optcore.backends.torch import backend
+from optcore.backends.values import numbers
 
 if TYPE_CHECKING:
     from optcore.adapters.keras.optimizer import Optimizer
@@ -35,7 +35,7 @@ class Ready:
     """Variables whose tensors were found fit for one pass, checked anew before each step."""
 
     def __init__(self, optimizer: Optimizer, variables: list[Any], slots: list[Any]) -> None:
-        from optcore.backends.fused.tensors import Member, Standing
+        from optcore.backends.fused.engines.tensors import Member, Standing
 
         self.plan = optimizer._own.plan
         recipe, fields = self.plan.recipe, self.plan.recipe.rule.fields

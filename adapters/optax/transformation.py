@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from optcore.adapters.native import Native
 from optcore.backends.base import missing
-from optcore.backends.drive import check, numbers, reads_parameter
+from optcore.backends.checks import check
 from optcore.backends.leaves import marks, numbers_at, wide
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
+from optcore.backends.probe import reads_parameter
+from optcore.backends.values import numbers
 from optcore.parts import Part
 from optcore.rule import Rule
 from optcore.schedule import Schedule

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from optcore.backends.base import missing
+from optcore.backends.clipping import clipped, held, measured, total_norm
 from optcore.clipping import clip_by_global_norm, clip_by_value
-from optcore.clipping.trees import clipped, held, measured, total_norm
 
 try:
     import torch

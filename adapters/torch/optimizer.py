@@ -12,11 +12,12 @@ from optcore.adapters.native import Constructor, Native
 from optcore.adapters.torch.options import COUNTERS, RUN, computed, counter, laws_of, scalar, shown, stopped, texts
 from optcore.adapters.torch.passes import Pass, Ready, member, names_of, paths_of, stand, structure
 from optcore.backends.base import missing
-from optcore.backends.drive import fits, numbers
+from optcore.backends.checks import fits
 from optcore.backends.leaves import wide
 from optcore.backends.optimizer import OptimizerState, advance_all, begin
 from optcore.backends.shards import check_gradient
 from optcore.backends.torch import backend
+from optcore.backends.values import numbers
 from optcore.schedule import Schedule
 
 try:

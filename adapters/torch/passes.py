@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optcore.adapters.native import Native
 from optcore.backends import fused
 from optcore.backends.base import missing
-from optcore.backends.fused.graph import Unfusable
+from optcore.backends.fused.trace.graph import Unfusable
 from optcore.backends.leaves import Marks, marks, numbers_at
 from optcore.backends.torch import backend
 from optcore.recipe import OPTIONS, Recipe
@@ -22,7 +22,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from optcore.adapters.torch.optimizer import Optimizer
-    from optcore.backends.fused.tensors import Standing
+    from optcore.backends.fused.engines.tensors import Standing
 
 __all__ = ["Member", "Pass", "Ready", "member", "names_of", "paths_of", "stand", "structure"]
 
@@ -110,8 +110,8 @@ def stand(optimizer: Optimizer, passes: Sequence[Pass]) -> Ready | None:
     """What moves these passes without a look at any single tensor; None where they do not all allow it."""
     if not fused.usable():
         return None
-    from optcore.backends.fused.tensors import Member as Tensors
-    from optcore.backends.fused.tensors import Standing
+    from optcore.backends.fused.engines.tensors import Member as Tensors
+    from optcore.backends.fused.engines.tensors import Standing
 
     passes, found = [one for one in passes if one.leaves], []
     for one in passes:

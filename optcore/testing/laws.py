@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from optcore import leaf
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.drive import Leaf, advance, laid_out, numbers, start
+from optcore.backends.drive import advance, start
+from optcore.backends.leaf import Leaf
 from optcore.backends.numpy import backend as numpy_backend
 from optcore.backends.numpy import np
-from optcore.effects import Due, Max
+from optcore.backends.values import usual
 from optcore.hyper import REQUIRED
 from optcore.matrix import eigenbasis, orthonormal, over_triangle
+from optcore.requests import alone
 from optcore.rule import Rule
 from optcore.testing.bound import LARGEST, TINY, UNITS, BoundNamespace
 from optcore.testing.exact import ExactNamespace, holds
@@ -27,26 +29,6 @@ __all__ = [
     "nan_propagates",
     "nothing_is_written",
 ]
-
-
-def solo(law: Generator[Any, Any, Any], cond: Callable[..., Any]) -> Any:
-    """Run a law on one leaf alone: its own values are the totals."""
-    answer: Any = None
-    while True:
-        try:
-            request = law.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(request, Due):
-            answer = cond(request.condition, request.then, request.state)
-        elif isinstance(request, tuple):
-            answer = tuple(r.value if isinstance(r, Max) else r for r in request)
-        else:
-            answer = request.value if isinstance(request, Max) else request
-
-
-def _host_cond(condition: bool, then: Callable[[Any], Any], state: Any) -> Any:
-    return then(state) if condition else state
 
 
 def step(rule: Rule, backend: Backend, p: Any, g: Any, state: Any, t: int, values: Any) -> tuple[Any, Any]:
@@ -85,7 +67,7 @@ def _compiled(rule: Rule, backend: Backend, *now: int) -> Callable[..., Any]:
 def _recorded(rule: Rule, backend: Backend, values: Any, p: Any, g: Any, arrays: Any, t: Any) -> Any:
     recorder = Recorder(backend.xp)
     law = leaf.update(rule, recorder, p, g, rule.pack(arrays), t, values)
-    (new, _), state = solo(law, backend.cond)
+    (new, _), state = alone(law, backend.cond)
     return new, list(rule.unpack(state)), recorder.record
 
 
@@ -102,7 +84,7 @@ def with_noise(rule: Rule, backend: Backend, state: Any, shape: tuple[int, ...],
 
 
 def _values(rule: Rule, backend: Backend, t: int) -> dict[str, Any]:
-    return laid_out(numbers(rule.complete(), backend, t - 1), backend.native_layout)
+    return usual(rule, backend, t - 1)
 
 
 def certified_bound(case: Case, backend: Backend, dtype: str, reference: Rule | None = None) -> float:
@@ -136,7 +118,7 @@ def certified_bound(case: Case, backend: Backend, dtype: str, reference: Rule | 
             at, by = (ns.exact(backend.numpy(x)) for x in seen)
             law = reference or rule
             count = ns.lift(t) if backend.compiles and not _refreshes(rule) else t
-            (want, _), after = solo(leaf.update(law, ns, at, by, law.pack(given), count, values), _host_cond)
+            (want, _), after = alone(leaf.update(law, ns, at, by, law.pack(given), count, values))
             p = backend.cast(new, dtype)
             error = want.error
             if dtype != compute:
@@ -189,7 +171,7 @@ def inexact_operations(rule: Rule) -> set[str]:
             _, _, record = _recorded(rule, backend, values, p, p, rule.unpack(state), t)
             ns = BoundNamespace("float64", record=read(record, backend.numpy))
             given = [None if x is None else ns.exact(x) for x in rule.unpack(state)]
-            solo(leaf.update(rule, ns, ns.exact(p), ns.exact(p), rule.pack(given), t, values), _host_cond)
+            alone(leaf.update(rule, ns, ns.exact(p), ns.exact(p), rule.pack(given), t, values))
             found |= ns.used
     return found
 
@@ -222,7 +204,7 @@ def exact_arithmetic(case: Case, backend: Backend, dtype: str) -> bool:
     p, state = ns.lift(case.p), rule.pack([None if x is None else ns.lift(x) for x in begun])
     for t, g in enumerate(case.grads, 1):
         law = leaf.update(rule, ns, p, ns.lift(g), state, t, _values(rule, numpy_backend, t))
-        (p, _), state = solo(law, _host_cond)
+        (p, _), state = alone(law)
     want: list[Any] = [None if x is None else x.value for x in (p, *rule.unpack(state))]
     if not all(x is None or holds(x, dtype) for x in want):
         return False
@@ -267,7 +249,7 @@ def nothing_is_written(case: Case, backend: Backend, dtype: str) -> None:
         given = [x for x in (p, g, *rule.unpack(state)) if x is not None]
         before = [np.array(backend.numpy(x)) for x in given]
         law = leaf.update(rule, backend.xp, p, g, state, 1, _values(rule, backend, 1))
-        (new, _), after = solo(law, backend.cond)
+        (new, _), after = alone(law, backend.cond)
     for x, was in zip(given, before, strict=True):
         if not np.array_equal(backend.numpy(x), was, equal_nan=True):
             raise AssertionError(f"{rule.name} on {backend.name}: a step wrote into its input; {case!r}")

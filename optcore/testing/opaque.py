@@ -8,6 +8,7 @@ must satisfy, and the law goes on from it as exact input.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from optcore import matrix
@@ -37,10 +38,11 @@ class Recorder(Interpreter):
         return result
 
 
-def read(record: Any, numpy: Callable[[Any], Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What was recorded, as NumPy arrays and numbers."""
+def read(record: Any, numpy: Callable[[Any], Any]) -> Iterator[Callable[..., Any]]:
+    """The checks of what was recorded, as :class:`BoundNamespace` wants them, on NumPy arrays and numbers."""
     for arrays, result in record:
-        yield tuple(x if isinstance(x, int | float) else numpy(x) for x in arrays), numpy(result)
+        inputs = tuple(x if isinstance(x, int | float) else numpy(x) for x in arrays)
+        yield partial(check_step, recorded=(inputs, numpy(result)))
 
 
 def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, ...], recorded: Any) -> Any:

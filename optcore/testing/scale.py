@@ -11,8 +11,9 @@ from optcore.backends.base import Backend
 from optcore.backends.drive import start
 from optcore.backends.numpy import np
 from optcore.compose import Chain, Combined
+from optcore.requests import alone
 from optcore.rule import Rule
-from optcore.testing.laws import _host_cond, _trajectory, _values, solo
+from optcore.testing.laws import _trajectory, _values
 from optcore.testing.strategies import Case
 from optcore.typing import Unit
 
@@ -131,9 +132,7 @@ def _direction_unit(rule: Rule) -> Unit:
             None if x is None else np.asarray(x + _factor(u, a, b) if begun else x)
             for x, u in zip(rule.unpack(state), units, strict=True)
         ]
-        (_, step), _ = solo(
-            leaf.update(bound, backend.xp, p * 4.0**b, g * 4.0**a, rule.pack(full), 3, values), _host_cond
-        )
+        (_, step), _ = alone(leaf.update(bound, backend.xp, p * 4.0**b, g * 4.0**a, rule.pack(full), 3, values))
         return float(np.abs(step).sum())
 
     for factor, begun in product((1.0, 2.0**-30, 2.0**30), (True, False)):  # a law may drop what is large, or small

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 from optcore import leaf
 from optcore.backends.base import Backend
-from optcore.backends.drive import Leaf, advance, start
+from optcore.backends.drive import advance, start
+from optcore.backends.leaf import Leaf
 from optcore.backends.numpy import np
-from optcore.effects import Due
+from optcore.backends.probe import asks_totals
+from optcore.requests import alone
 from optcore.rule import Rule
 from optcore.testing.bound import BoundNamespace
-from optcore.testing.laws import _host_cond, _trajectory, _used, _values, inexact_operations, ready, solo
+from optcore.testing.laws import _trajectory, _used, _values, inexact_operations, ready
 from optcore.testing.strategies import Case
 
 __all__ = ["declared_kind", "shared_fields_agree"]
@@ -28,7 +29,7 @@ def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
     if case.p.ndim == 0 or case.p.shape[0] < 2:
         return True
     elementary = inexact_operations(rule) & {"exp", "expm1", "log", "power"}
-    totals = _asks_for_totals(rule) or bool(elementary)
+    totals = asks_totals(ready(rule)) or bool(elementary)
     grads = case.grads[:1] if totals else case.grads
     cuts = {0, case.p.ndim - 1} if rule.axes and case.p.shape[-1] > 1 else {0}  # between rows and through them
     several = [_halves(rule, backend, dtype, case.p, grads, axis) for axis in cuts]
@@ -51,30 +52,6 @@ def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
     return same
 
 
-def _asks_for_totals(rule: Rule) -> bool:
-    from optcore.backends.numpy import backend
-
-    asked = False
-
-    def watch(law: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        nonlocal asked
-        request = next(law)
-        while True:
-            asked = asked or not isinstance(request, Due)
-            request = law.send((yield request))
-
-    rule = ready(rule)
-    p = np.ones((2, 2) if rule.ndim == 2 else (2,))
-    values = _values(rule, backend, 1)
-    law = leaf.update(rule, backend.xp, p, p, start(rule, backend, p, values), 1, values)
-    try:
-        solo(watch(law), _host_cond)
-    except RuntimeError as stop:  # the watched law ended, which a generator must not let through
-        if not isinstance(stop.__cause__, StopIteration):
-            raise
-    return asked
-
-
 def _bounds(rule: Rule, backend: Backend, dtype: str, p: Any, g: Any) -> tuple[list[Any], list[Any]]:
     """The values and error bounds of the first step on a whole leaf."""
     ns = BoundNamespace(dtype, flushes=backend.flushes)
@@ -86,7 +63,7 @@ def _bounds(rule: Rule, backend: Backend, dtype: str, p: Any, g: Any) -> tuple[l
             for x in rule.unpack(start(rule, backend, backend.array(p, dtype), values))
         ]
         law = leaf.update(rule, ns, ns.exact(p), ns.exact(g), rule.pack(state), 1, values)
-        (new, _), after = solo(law, _host_cond)
+        (new, _), after = alone(law)
     arrays = [new, *rule.unpack(after)]
     return [None if x is None else x.value for x in arrays], [None if x is None else x.error for x in arrays]
 

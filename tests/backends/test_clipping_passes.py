@@ -15,8 +15,8 @@ from optcore import clipping
 from optcore.adapters import torch as in_torch
 from optcore.backends import gradients
 from optcore.backends.base import COMPUTE
-from optcore.backends.fused import compiled
-from optcore.backends.fused.table import Processors
+from optcore.backends.fused.running import compiled
+from optcore.backends.fused.running.table import Processors
 from optcore.backends.torch import TorchBackend
 
 STATELESS = [name for name, law in LAWS.items() if not law.fields]

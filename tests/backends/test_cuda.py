@@ -23,15 +23,18 @@ import optcore
 from optcore import backends
 from optcore.adapters import native
 from optcore.adapters import torch as adapter
-from optcore.backends import fused
-from optcore.backends.drive import Leaf, laid_out, numbers, start
-from optcore.backends.fused import cuda, device, nvrtc
-from optcore.backends.fused.device import Device, Order
-from optcore.backends.fused.elementary import ELEMENTARY
-from optcore.backends.fused.program import REDUCTIONS
+from optcore.backends.drive import start
+from optcore.backends.fused import engines
+from optcore.backends.fused.printers import cuda
+from optcore.backends.fused.printers.elementary import ELEMENTARY
+from optcore.backends.fused.running import device, nvrtc
+from optcore.backends.fused.running.device import Device, Order
+from optcore.backends.fused.trace.program import REDUCTIONS
+from optcore.backends.leaf import Leaf
 from optcore.backends.numpy import NumpyBackend
 from optcore.backends.numpy import backend as on_numpy
 from optcore.backends.torch import backend as on_torch
+from optcore.backends.values import laid_out, numbers
 from optcore.testing import Case, laws, subjects
 
 THREADS, STREAM = 8, 42
@@ -109,8 +112,8 @@ def printed(dtype: str) -> dict[str, str]:
     ]
     for rule, t, kept in itertools.product(every, (1, 2, 3), kinds(dtype)):
         leaves, shared = job(rule, [(7,), (3, 5), ()], dtype, t, kept)  # a number's state has the shape of its leaf
-        ready = fused.prepare(rule, HostBackend(), leaves, shared)
-        assert ready is not None and len(ready.taken) == 3
+        (ready,) = engines.chosen(rule, HostBackend(), leaves, shared)
+        assert len(ready.taken) == 3
         for group in ready.groups.values():
             for one in group.program.passes:
                 inputs = [group.dtypes[n] for n in one.inputs]
@@ -179,10 +182,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def run(backend: Any, rule: Any, leaves: Any, shared: Any) -> list[Any]:
-    ready = fused.prepare(rule, backend, leaves, shared)
-    assert ready is not None and len(ready.taken) == len(leaves)
+    (ready,) = engines.chosen(rule, backend, leaves, shared)
+    assert len(ready.taken) == len(leaves)
     results, common = ready.run(1)
-    return [x for i in range(len(leaves)) for x in (results[i][0], *results[i][1]) if x is not None] + common
+    return [x for i in range(len(leaves)) for x in (results[i][0].p, *results[i][1]) if x is not None] + common
 
 
 def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
@@ -201,7 +204,7 @@ def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 def operations(rule: Any) -> set[str]:
     leaves, shared = job(rule, [(7,)], "float32")
-    (group,) = fused.prepare(rule, on_numpy, leaves, shared).groups.values()
+    (group,) = engines.chosen(rule, on_numpy, leaves, shared)[0].groups.values()
     return {op for i, (op, _, _) in enumerate(group.program.nodes) if op in REDUCTIONS or not group.program.scalar[i]}
 
 
@@ -233,7 +236,7 @@ def test_no_operation_is_contracted_approximated_or_flushed() -> None:
     assert {"adam", "lion", "lamb"} <= set(plain)
     for name, dtype in itertools.product(plain, ("float32", "float64")):
         rule = laws.ready(subjects()[name])
-        (group,) = fused.prepare(rule, HostBackend(), *job(rule, [(7,)], dtype)).groups.values()
+        (group,) = engines.chosen(rule, HostBackend(), *job(rule, [(7,)], dtype))[0].groups.values()
         one = group.program.passes[-1]
         kinds = [group.dtypes[n] for n in one.inputs], [group.dtypes[n] for n, _ in one.write]
         ptx = nvrtc.compiled(cuda.text(group.program, one, *kinds, group.compute), 91).decode()
@@ -320,7 +323,7 @@ def test_a_leaf_of_many_blocks_is_summed_over_all_of_them(host: Any) -> None:
 def test_a_total_is_over_the_leaves_of_all_devices(host: Any) -> None:
     rule = laws.ready(subjects()["clip_by_global_norm"])
     leaves, shared = job(rule, [(5,), (6,), (7,), (8,)], "float64")
-    two = fused.prepare(rule, HostBackend(2), leaves, shared)
+    (two,) = engines.chosen(rule, HostBackend(2), leaves, shared)
     assert sorted(len(group.at) for group in two.groups.values()) == [2, 2]
     got, want = run(HostBackend(2), rule, leaves, shared), run(HostBackend(), rule, leaves, shared)
     for x, y in zip(got, want, strict=True):

@@ -15,10 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import optcore
 from optcore import backends
 from optcore.adapters import torch as ours
-from optcore.backends import drive, fused
-from optcore.backends.fused import elsewhere
+from optcore.backends.eager import Eager
+from optcore.backends.fused import engines
+from optcore.backends.fused.engines import foreach
 from optcore.backends.torch import backend
-from optcore.effects import Max
+from optcore.requests import Total
 from optcore.rule import rule
 from optcore.typing import Array, Shared
 
@@ -41,7 +42,7 @@ def _begin(xp: Any, p: Any) -> Exchanged:
 @rule(Exchanged, owns="p", kind="leafwise", init=_begin)
 def exchanged(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
     """Fields that take one another's place, a single number for each leaf and one for all."""
-    largest = yield Max(xp.max(xp.abs(g)))
+    largest = yield Total(xp.max(xp.abs(g)), "max")
     new = p - g * (1.0 / largest)
     return new, Exchanged(s.b, s.a, p, new, s.same, s.size + xp.sum(p), xp.maximum(s.best, largest))
 
@@ -154,7 +155,7 @@ class Common(NamedTuple):
 
 @rule(Common, init=lambda xp, p: Common(xp.sum(p) * 0.0))
 def of_one_number(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
-    largest = yield Max(s.d + 2.0)
+    largest = yield Total(s.d + 2.0, "max")
     return (g - largest) / largest + (largest - p) * s.d + largest, Common(largest)
 
 
@@ -199,8 +200,8 @@ def refuse(*args: Any, **kwargs: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "Lion"])
 def test_the_torch_adapter_runs_tensors_on_other_devices_by_lists(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "ON_CPU", False)
-    monkeypatch.setattr(drive, "eager", refuse)
+    monkeypatch.setattr(foreach, "ON_CPU", False)
+    monkeypatch.setattr(Eager, "_moved", refuse)
     params = [nn.Parameter(torch.zeros(3, device="meta")), nn.Parameter(torch.zeros(2, 2, device="meta"))]
     optimizer = getattr(ours, name)(params, lr=0.1)
     for p in params:
@@ -211,14 +212,20 @@ def test_the_torch_adapter_runs_tensors_on_other_devices_by_lists(name: str, mon
 
 
 def test_tensors_on_the_cpu_are_left_to_others_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "ON_CPU", False)
+    monkeypatch.setattr(foreach, "ON_CPU", False)
     leaves, shared = job(optcore.adamw, "float32")
-    assert fused.prepare(optcore.adamw, backend, leaves, shared) is None
+    assert not engines.chosen(optcore.adamw, backend, leaves, shared)
+
+
+def taker(leaves: Any, shared: Any) -> foreach.Foreach:
+    found = foreach.Foreach(optcore.adamw, backend, shared, True)
+    found.take(dict(enumerate(leaves)))
+    return found
 
 
 def trained(fuse: bool, monkeypatch: pytest.MonkeyPatch, steps: int = 5) -> Any:
     with monkeypatch.context() as patch:
-        patch.setattr(*((drive, "eager", refuse) if fuse else (fused, "prepare", lambda *_, **__: None)))
+        patch.setattr(*((Eager, "_moved", refuse) if fuse else (engines, "chosen", lambda *_, **__: [])))
         draw = torch.Generator().manual_seed(3)
         params = [nn.Parameter(torch.randn(s, generator=draw)) for s in ((7,), (4, 3), (5,), ())]
         groups = [{"params": params[:2], "lr": 0.1}, {"params": params[2:], "lr": 0.01, "weight_decay": 0.3}]
@@ -244,7 +251,7 @@ def test_groups_of_other_rates_and_leaves_of_other_step_counts_move_in_one_call(
 def test_a_step_count_on_the_device_is_left_to_eager_execution() -> None:
     leaves, shared = job(optcore.adamw, "float32")
     leaves[1].t = torch.tensor(1.0)
-    found = elsewhere.beside(None, optcore.adamw, leaves, shared, True)
+    found = taker(leaves, shared)
     assert found.taken == {0, 2, 3, 4}
 
 
@@ -261,4 +268,4 @@ def test_what_lists_cannot_hold_is_left_to_eager_execution(what: str) -> None:
         one.state = one.state._replace(m=one.state.m.double())
     else:
         one.p = torch.zeros(1, 3).expand(4, 3)
-    assert elsewhere.beside(None, optcore.adamw, [one], shared, True) is None
+    assert not taker([one], shared).taken

@@ -13,7 +13,7 @@ from loops import LOOPS
 
 from optcore import leaf as template
 from optcore.backends.torch import backend
-from optcore.effects import Due, Max
+from optcore.requests import Handler, interpret
 from optcore.testing import Bounded, BoundNamespace
 from optcore.testing.bound import TINY, UNITS
 
@@ -53,31 +53,19 @@ def certified(law: Any, leaves: Any, shared: Any, dtype: str) -> list[tuple[Any,
         of_all, fields = iter(shared), zip(law.fields, law.unpack(one.state), strict=True)
         state = [exact(next(of_all) if f.shared else x) for f, x in fields]
         laws.append(template.update(law, ns, exact(one.p), exact(one.g), law.pack(state), one.t, one.values))
-    answer: Any = None
-    results = []
-    while not results:
-        requests = []
-        for each in laws:
-            try:
-                request = each.send(answer)
-                while isinstance(request, Due):
-                    request = each.send(request.then(request.state) if request.condition else request.state)
-                requests.append(request)
-            except StopIteration as stop:
-                results.append(stop.value)
-        if requests:
-            several = isinstance(requests[0], tuple)
-            totals = [total(ns, parts) for parts in zip(*(r if several else (r,) for r in requests), strict=True)]
-            answer = tuple(totals) if several else totals[0]
-    return [(new, *law.unpack(state)) for (new, _), state in results]
+    return [(new, *law.unpack(state)) for (new, _), state in interpret(laws, Bounds(ns))]
 
 
-def total(ns: Any, parts: Any) -> Bounded:
-    """A total with the bound of any order of its sum."""
-    largest = isinstance(parts[0], Max)
-    local = [x.value if largest else x for x in parts]
-    whole = Bounded(ns, np.stack([x.value for x in local]), np.stack([x.error for x in local]))
-    return ns.max(whole) if largest else ns.sum(whole)
+class Bounds(Handler):
+    """Totals with the bound of any order of their sum."""
+
+    def __init__(self, ns: Any) -> None:
+        self.ns = ns
+
+    def total(self, parts: Any) -> Any:
+        local = [part.value for part in parts]
+        whole = Bounded(self.ns, np.stack([x.value for x in local]), np.stack([x.error for x in local]))
+        return [self.ns.max(whole) if parts[0].how == "max" else self.ns.sum(whole)] * len(parts)
 
 
 def lies_within(x: Any, want: Bounded, dtype: str, compute: str) -> bool:

@@ -16,13 +16,17 @@ from loops import LOOPS
 import optcore
 from optcore import backends
 from optcore.backends import fused
-from optcore.backends.drive import Leaf, advance, eager, laid_out, numbers, start
-from optcore.backends.fused import compiled, pool, table
+from optcore.backends.drive import advance, start
+from optcore.backends.eager import eager
+from optcore.backends.fused import engines
+from optcore.backends.fused.running import compiled, pool, table
+from optcore.backends.leaf import Leaf
 from optcore.backends.numpy import backend as on_numpy
+from optcore.backends.probe import asks_totals
+from optcore.backends.values import laid_out, numbers
 from optcore.testing import check_rule, subjects
 from optcore.testing.bound import U64
 from optcore.testing.laws import inexact_operations, ready
-from optcore.testing.trees import _asks_for_totals
 
 RULES = list(subjects())
 
@@ -48,10 +52,10 @@ def arrays_of(rule: Any, done: Any) -> list[Any]:
 
 
 def run(rule: Any, leaves: Any, shared: Any, *, threads: int = 2, chunk: int = table.CHUNK) -> list[Any]:
-    found = fused.prepare(rule, on_numpy, leaves, shared)
-    assert found is not None and len(found.taken) == len(leaves)
+    (found,) = engines.chosen(rule, on_numpy, leaves, shared)
+    assert len(found.taken) == len(leaves)
     results, _ = found.run(threads, chunk)
-    return [x for i in range(len(leaves)) for x in (results[i][0], *results[i][1]) if x is not None]
+    return [x for i in range(len(leaves)) for x in (results[i][0].p, *results[i][1]) if x is not None]
 
 
 def same(first: Any, second: Any) -> bool:
@@ -172,8 +176,7 @@ def test_kernels_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_loop_is_made_of_vectors() -> None:
     leaves, shared = job(optcore.adamw, [(64,)])
-    found = fused.prepare(optcore.adamw, on_numpy, leaves, shared)
-    assert found is not None
+    (found,) = engines.chosen(optcore.adamw, on_numpy, leaves, shared)
     found.run(1)
     program = next(iter(found.groups.values())).program
     kernel = compiled.kernel(program, 0, ("float32",) * 4, ("float32",) * 3, "float32")
@@ -302,7 +305,8 @@ def test_a_forked_child_steps_to_the_same_bits(torch: bool) -> None:
 def test_an_interpreter_that_ends_in_the_middle_of_a_step_does_not_crash(torch: bool) -> None:
     # Without a tree: CPython ends a daemon thread where it next wants the GIL, which C++ frames do not survive.
     code = STEPS.format(torch=torch) + (
-        "from optcore.backends.drive import Leaf, advance, start\nfrom optcore.backends.numpy import backend\n"
+        "from optcore.backends.drive import advance, start\nfrom optcore.backends.leaf import Leaf\n"
+        "from optcore.backends.numpy import backend\n"
         "values, p = {**optcore.adamw.complete(), 'lr': 0.01}, np.ones(4_000_000, np.float32)\n"
         "leaf = Leaf(p, p.copy(), start(optcore.adamw, backend, p, values), 1, values)\n"
         "import threading\nbegun = threading.Event()\n"
@@ -339,7 +343,7 @@ def test_without_llvmlite_slices_give_the_bits_of_eager_execution(
         done, _ = advance(rule, on_numpy, leaves, shared, fuse=True, donate=True)
     assert same(want, arrays_of(rule, done))
     numbered = any(x is not None and not x.shape for x in rule.unpack(leaves[0].state))  # slices hold no number
-    if rule.kind == "elementwise" and not numbered and not _asks_for_totals(rule):
+    if rule.kind == "elementwise" and not numbered and not asks_totals(rule):
         assert done[0][0].p is leaves[0].p and done[1][0].p is not leaves[1].p  # a small leaf gains nothing
 
 
@@ -356,7 +360,7 @@ def test_without_llvmlite_leaves_that_share_memory_are_not_moved_in_place(monkey
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("name", [name for name, rule in subjects().items() if rule.axes])
 def test_rules_of_rows_columns_and_matrices_are_eager_around_passes(name: str, dtype: str, package: str) -> None:
-    from optcore.backends.fused import parts
+    from optcore.backends.fused.engines import matrices as parts
 
     rule, backend = ready(subjects()[name]), backends.named(package)
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import torch
 
 import optcore
 from optcore.backends import Optimizer
-from optcore.backends.fused import parts
+from optcore.backends.fused.engines import matrices as parts
 from optcore.testing import subjects
 from optcore.testing.laws import ready
 

@@ -61,6 +61,7 @@ def test_a_test_draws_from_a_generator_of_its_own() -> None:
 
 
 def _imports(file: Path) -> set[str]:
+    """The first names of all that a file imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):

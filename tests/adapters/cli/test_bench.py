@@ -14,7 +14,7 @@ import pytest
 
 from optcore import registry
 from optcore.adapters.cli import bench, cases, contest, main, peers, targets
-from optcore.backends.fused.traffic import traffic
+from optcore.backends.fused.trace.traffic import traffic
 from optcore.rule import rule
 
 ROW = {

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from optcore.backends.fused.program import REDUCTIONS, WEAK, Program, evaluate
-from optcore.backends.lockstep import lockstep
+from optcore.backends.fused.trace.program import REDUCTIONS, WEAK, Program, evaluate
+from optcore.requests import Handler, Total, interpret
 
 __all__ = ["Lists", "copied", "together"]
 
@@ -65,7 +65,7 @@ class Lists:
         answered: list[Any] = []
         for i, (op, args, attribute) in enumerate(nodes):
             if op == "total" and attribute[0] == len(answered):
-                answered.append((yield [(self._each(self.env[x]), largest) for x, largest in rounds[len(answered)]]))
+                answered.append((yield tuple(Total(self._each(self.env[x]), how) for x, how in rounds[len(answered)])))
             if not uses[i]:
                 continue
             for x in args:
@@ -207,16 +207,16 @@ def _reduced(op: str, x: Any) -> Any:
     return torch.max(x) if x.numel() else torch.full((), -torch.inf, dtype=x.dtype, device=x.device)
 
 
+class _Totals(Handler):
+    """Totals on the first device, in float64 where every such device has it."""
+
+    def total(self, parts: Sequence[Total]) -> Sequence[Any]:
+        local = [x for part in parts for x in part.value]
+        whole = torch.stack([x.to(local[0].device) for x in local])
+        whole = whole.double() if whole.device.type in ("cpu", "cuda") else whole
+        return [torch.max(whole) if parts[0].how == "max" else torch.sum(whole)] * len(parts)
+
+
 def together(running: Sequence[Generator[Any, Any, dict[str, list[Any]]]]) -> list[dict[str, list[Any]]]:
-    """Run lists in lock-step; totals are formed on the first device, in float64 where every such device has it."""
-
-    def answers(requests: list[Any]) -> list[Any]:
-        totals = []
-        for parts in zip(*requests, strict=True):
-            local = [x for values, _ in parts for x in values]
-            whole = torch.stack([x.to(local[0].device) for x in local])
-            whole = whole.double() if whole.device.type in ("cpu", "cuda") else whole
-            totals.append(torch.max(whole) if parts[0][1] else torch.sum(whole))
-        return [totals] * len(requests)
-
-    return lockstep(running, answers)
+    """Run lists side by side, with totals over all of them."""
+    return interpret(running, _Totals())

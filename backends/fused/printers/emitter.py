@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from optcore.backends.fused.elementary import ELEMENTARY, emit
+from optcore.backends.fused.printers.elementary import ELEMENTARY, emit
 from optcore.backends.rounding import FLOOR, SPACING
 
 __all__ = ["SIZES", "TYPES", "WIDTH", "Emitter", "hexadecimal"]

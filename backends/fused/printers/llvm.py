@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from optcore.backends.fused.emitter import TYPES, WIDTH, Emitter, hexadecimal
-from optcore.backends.fused.program import Pass, Program, boolean
+from optcore.backends.fused.printers.emitter import TYPES, WIDTH, Emitter, hexadecimal
+from optcore.backends.fused.trace.program import Pass, Program, boolean
 
 __all__ = ["COUNTERS", "text"]
 

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from optcore.backends.fused.graph import TRUTH, Node, Trace
+from optcore.backends.fused.trace.graph import TRUTH, Node, Trace, trace
+from optcore.requests import How, Total
+from optcore.rule import Rule
 
-__all__ = ["Pass", "Program", "program"]
+__all__ = ["Pass", "Program", "of_leaf", "program"]
 
 REDUCTIONS = {"sum": np.add, "reduce_max": np.maximum}
 WEAK = ("constant", "reciprocal")
@@ -60,7 +62,7 @@ class Program:
     level: tuple[int, ...]  #: the number of reading passes before a node can be known
     parameter: int | None
     state: tuple[int | None, ...]
-    rounds: tuple[tuple[tuple[int, bool], ...], ...]
+    rounds: tuple[tuple[tuple[int, How], ...], ...]
     divisors: tuple[int, ...]  #: the places of constants that elements are divided by
 
     @cached_property
@@ -110,7 +112,7 @@ class Program:
                 elif op == "total":
                     n, k = attribute
                     if n == len(answered):
-                        answered.append((yield [(env[x], largest) for x, largest in self.rounds[n]]))
+                        answered.append((yield tuple(Total(env[x], how) for x, how in self.rounds[n])))
                     env[i] = np.full(rows, answered[n][k], compute)
                 else:
                     env[i] = evaluate(op, [self._strong(env, x, compute) for x in args])
@@ -245,3 +247,12 @@ def program(found: Trace, names: Sequence[tuple[str, bool]], *, divide: bool = F
     if all(2.0**-100 < abs(numbers[k]) < 2.0**100 for k in fast.divisors):
         return fast
     return _of_key(key, tuple(names), True)  # a reciprocal would leave the range before the quotient does
+
+
+def of_leaf(
+    rule: Rule, shape: tuple[int, ...], kinds: Sequence[Any], t: Any, values: Mapping[str, Any], *, divide: bool = False
+) -> tuple[Trace, Program]:
+    """The trace and the program of a rule's step on a leaf whose fields are of these kinds; raises Unfusable."""
+    found = trace(rule, shape, t, values, kinds)
+    names = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
+    return found, program(found, names, divide=divide)

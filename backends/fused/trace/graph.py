@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from optcore import leaf as template
-from optcore.effects import Due, Max
 from optcore.norms import Recorder
+from optcore.requests import Due, Handler, How, Total, interpret
 from optcore.rule import Rule
 
 __all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "of_gradient", "trace"]
@@ -206,7 +206,7 @@ class Trace:
     """One law as a graph.
 
     ``parameter`` and ``state`` are the nodes of the new parameter and of each field (None where there is no
-    such array); ``rounds`` holds, for each request of totals, pairs (local node, whether by maximum) whose
+    such array); ``rounds`` holds, for each request of totals, pairs (local node, how it is combined) whose
     answers are the nodes ``("total", (), (round, position))``. ``key`` is equal for equal graphs: it knows no
     number.
     """
@@ -214,7 +214,7 @@ class Trace:
     graph: Graph
     parameter: int | None
     state: tuple[int | None, ...]
-    rounds: tuple[tuple[tuple[int, bool], ...], ...]
+    rounds: tuple[tuple[tuple[int, How], ...], ...]
     key: Any
 
 
@@ -251,33 +251,40 @@ def of_gradient(law: Any, shape: tuple[int, ...], given: int) -> Trace:
     return _settled(graph, None, made, rounds)
 
 
-def _recorded(graph: Graph, law: Any) -> tuple[Any, list[tuple[tuple[int, bool], ...]]]:
-    """Run a law on symbols: what it returns, and its rounds of totals."""
-    rounds: list[tuple[tuple[int, bool], ...]] = []
-    answer: Any = None
-    while True:
-        try:
-            request = law.send(answer)
-        except StopIteration as stop:
-            return stop.value, rounds
-        except (TypeError, AttributeError, NotImplementedError) as error:  # eager execution may well know how
-            raise Unfusable(str(error)) from error
-        if isinstance(request, Due):
-            if not isinstance(request.condition, bool):
-                raise Unfusable("work that is due by an array's value")
-            answer = request.then(request.state) if request.condition else request.state
-            continue
-        parts = request if isinstance(request, tuple) else (request,)
-        local: list[tuple[Any, bool]] = [(r.value, True) if isinstance(r, Max) else (r, False) for r in parts]
-        if not all(isinstance(x, Symbol) and x.scalar for x, _ in local):
+Rounds: TypeAlias = list[tuple[tuple[int, How], ...]]
+
+
+class _Recording(Handler):
+    """Answers in symbols, which write down what was asked."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.rounds: Rounds = []
+
+    def due(self, request: Due) -> Any:
+        if not isinstance(request.condition, bool):
+            raise Unfusable("work that is due by an array's value")
+        return super().due(request)
+
+    def round(self, asked: Sequence[tuple[Total, ...]]) -> Sequence[Sequence[Any]]:
+        (parts,) = asked
+        if not all(isinstance(part.value, Symbol) and part.value.scalar for part in parts):
             raise Unfusable("a total of something that is no sum over the leaf")
-        n = len(rounds)
-        rounds.append(tuple((x.id, largest) for x, largest in local))
-        totals = [Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(local))]
-        answer = tuple(totals) if isinstance(request, tuple) else totals[0]
+        graph, n = self.graph, len(self.rounds)
+        self.rounds.append(tuple((part.value.id, part.how) for part in parts))
+        return [[Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(parts))]]
 
 
-def _settled(graph: Graph, new: Any, state: Sequence[Any], rounds: Sequence[tuple[tuple[int, bool], ...]]) -> Trace:
+def _recorded(graph: Graph, law: Any) -> tuple[Any, Rounds]:
+    """Run a law on symbols: what it returns, and its rounds of totals."""
+    recording = _Recording(graph)
+    try:
+        return interpret([law], recording)[0], recording.rounds
+    except (TypeError, AttributeError, NotImplementedError) as error:  # eager execution may well know how
+        raise Unfusable(str(error)) from error
+
+
+def _settled(graph: Graph, new: Any, state: Sequence[Any], rounds: Sequence[tuple[tuple[int, How], ...]]) -> Trace:
     """The trace of a law that has ended with these results."""
 
     def at(x: Any) -> int | None:

@@ -13,14 +13,14 @@ import numpy as np
 
 from optcore import leaf as template
 from optcore.backends.base import Backend
-from optcore.backends.fused.graph import TRUTH, Graph, Symbol, Trace, Unfusable, namespace
-from optcore.backends.fused.program import program
-from optcore.backends.fused.table import Batch, together
-from optcore.effects import Due, Max
+from optcore.backends.fused.running.table import Batch, together
+from optcore.backends.fused.trace.graph import TRUTH, Graph, Symbol, Trace, Unfusable, namespace
+from optcore.backends.fused.trace.program import program
 from optcore.matrix import Interpreter
-from optcore.rule import Law, Rule
+from optcore.requests import Law, through
+from optcore.rule import Rule
 
-__all__ = ["update", "worthwhile"]
+__all__ = ["LARGE", "update", "worthwhile"]
 
 LARGE = 1 << 18
 """Elements from which a pass costs less than the library's own operations on a small array."""
@@ -31,7 +31,7 @@ REDUCE = frozenset({"sum", "max", "mean"})
 
 
 def worthwhile(rule: Rule, backend: Backend, p: Any) -> bool:
-    """Whether a leaf of such a rule is large enough, and lies where a pass can read it."""
+    """Tell whether a leaf of such a rule is large enough, and lies where a pass can read it."""
     place = backend.address(p) if rule.axes and _large(p.shape) else None
     return place is not None and place[1] == "C"
 
@@ -232,19 +232,7 @@ def update(
     space = Space(backend, backend.threads())
     fields = [None if x is None else space.wrap(x) for x in state]
     law = template.update(rule, space, space.wrap(p), space.wrap(g), rule.pack(fields), t, values)
-    answer: Any = None
-    while True:
-        try:
-            request = law.send(answer)
-        except StopIteration as stop:
-            (new, _), after = stop.value
-            break
-        if isinstance(request, Due):
-            answer = yield request
-            continue
-        parts = request if isinstance(request, tuple) else (request,)
-        local = tuple(Max(space.force(r.value)) if isinstance(r, Max) else space.force(r) for r in parts)
-        answer = space.wrap((yield local if isinstance(request, tuple) else local[0]))
+    (new, _), after = yield from through(law, lambda total: space.force(total.value), space.wrap)
     outputs = [new, *rule.unpack(after)]
     pending: dict[int, dict[int, Lazy]] = {}
     for x in outputs:

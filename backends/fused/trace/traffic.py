@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from optcore.backends.base import COMPUTE
-from optcore.backends.drive import laid_out, numbers, start
-from optcore.backends.fused.emitter import SIZES
-from optcore.backends.fused.graph import Unfusable, trace
-from optcore.backends.fused.program import Program, program
-from optcore.backends.numpy import backend, np
+from optcore.backends.fused.printers.emitter import SIZES
+from optcore.backends.fused.trace.graph import Unfusable
+from optcore.backends.fused.trace.program import Program, of_leaf
+from optcore.backends.leaf import signature
+from optcore.backends.numpy import backend
+from optcore.backends.probe import sample
+from optcore.backends.values import usual
 from optcore.rule import Rule
 
 __all__ = ["bytes_moved", "kept", "passes", "traffic"]
@@ -39,26 +41,20 @@ def passes(rule: Rule) -> int | None:
 
 
 def kept(rule: Rule, side: int = 64) -> float:
-    """Numbers that a matrix of this side keeps for each of its elements: the size of the state over the parameter's."""
-    p = np.ones((side, side))
-    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
-    state = rule.unpack(start(rule, backend, p, values))
-    return sum(
-        x.size for f, x in zip(rule.fields, state, strict=True) if x is not None and not f.shared and not f.noise
-    ) / float(p.size)
+    """Numbers that a leaf of this side keeps for each of its elements: the size of the state over the parameter's."""
+    p = sample(rule, side)
+    state = rule.unpack(rule.start(backend.xp, p, usual(rule, backend)))
+    held = [x for f, x in zip(rule.fields, state, strict=True) if x is not None and not f.shared and not f.noise]
+    return sum(x.size for x in held) / float(p.size)
 
 
 def _program(rule: Rule) -> Program | None:
-    p = np.ones((2, 2))
-    values = laid_out(numbers(rule.complete(), backend, 0), backend.native_layout)
-    state = rule.unpack(start(rule, backend, p, values))
-    kinds = tuple(
-        "shared" if f.shared else None if x is None else "input" if x.shape == p.shape else "own"
-        for f, x in zip(rule.fields, state, strict=True)
-    )
+    p, values = sample(rule), usual(rule, backend)
+    state = rule.unpack(rule.start(backend.xp, p, values))
+    kinds = signature(rule, backend, p, p, state).kinds
     try:
-        found = trace(rule, p.shape, 2, values, kinds)  # at t = 2 the work of a first step is done
+        if "other" in kinds:
+            raise Unfusable("a state of another shape")
+        return of_leaf(rule, p.shape, kinds, 2, values)[1]  # at t = 2 the work of a first step is done
     except Unfusable:
         return None
-    fields = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
-    return program(found, fields)

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from optcore.backends.fused import nvrtc
-from optcore.backends.fused.cuda import THREADS, text
-from optcore.backends.fused.program import Program
+from optcore.backends.fused.printers.cuda import THREADS, text
+from optcore.backends.fused.running import nvrtc
+from optcore.backends.fused.trace.program import Program
 
 __all__ = ["Device", "Memory", "Order", "driver"]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from optcore.backends.fused.program import Pass, Program, boolean
+from optcore.backends.fused.trace.program import Pass, Program, boolean
 
 __all__ = ["PRELUDE", "THREADS", "kernel", "text"]
 

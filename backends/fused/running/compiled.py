@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from optcore.backends.base import missing
-from optcore.backends.fused.llvm import COUNTERS, LOOPS, TEAM, text
-from optcore.backends.fused.program import Program
+from optcore.backends.fused.printers.llvm import COUNTERS, LOOPS, TEAM, text
+from optcore.backends.fused.trace.program import Program
 
 try:
     import llvmlite.binding as llvm

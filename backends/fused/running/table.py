@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from optcore.backends.fused import pool
-from optcore.backends.fused.program import REDUCTIONS, Pass, Program
-from optcore.backends.lockstep import lockstep
+from optcore.backends.fused.running import pool
+from optcore.backends.fused.trace.program import REDUCTIONS, Pass, Program
 from optcore.norms import parted
+from optcore.requests import Handler, Total, interpret
 
 __all__ = ["CHUNK", "Batch", "Processors", "chunks", "together"]
 
@@ -50,7 +50,7 @@ class Processors:
         program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, table: Any,
         pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int, whole: bool = False,
     ) -> None:  # fmt: skip
-        from optcore.backends.fused.compiled import kernel
+        from optcore.backends.fused.running.compiled import kernel
 
         found = kernel(program, stage, dtypes, outputs, compute, whole)
         addresses = (pointers.ctypes.data, row_of.ctypes.data, rows.ctypes.data)
@@ -168,14 +168,14 @@ class Batch:
         )  # fmt: skip
 
 
+class _Totals(Handler):
+    """Totals over the leaves of all batches, in float64."""
+
+    def total(self, parts: Sequence[Total]) -> Sequence[Any]:
+        values = np.concatenate([np.asarray(part.value, dtype=np.float64) for part in parts])
+        return [np.max(values) if parts[0].how == "max" else np.sum(values)] * len(parts)
+
+
 def together(batches: Sequence[Batch]) -> list[Mapping[int, Any]]:
-    """Run batches in lock-step: totals are over the leaves of all of them, in float64."""
-
-    def answers(requests: list[Any]) -> list[Any]:
-        totals = []
-        for parts in zip(*requests, strict=True):
-            values = np.concatenate([np.asarray(x, dtype=np.float64) for x, _ in parts])
-            totals.append(np.max(values) if parts[0][1] else np.sum(values))
-        return [totals] * len(requests)
-
-    return lockstep([batch.run() for batch in batches], answers)
+    """Run batches side by side, with totals over the leaves of all of them."""
+    return interpret([batch.run() for batch in batches], _Totals())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optcore.backends.fused import compiled as compiled  # raises where llvmlite is missing
+from optcore.backends.fused.running import compiled as compiled  # raises where llvmlite is missing
 from optcore.backends.numpy import NumpyBackend, np
 
 __all__ = ["backend"]

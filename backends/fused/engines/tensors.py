@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from optcore.backends.base import COMPUTE
-from optcore.backends.fused.compiled import counters
-from optcore.backends.fused.emitter import SIZES
-from optcore.backends.fused.graph import Unfusable, trace
-from optcore.backends.fused.memory import disjoint
-from optcore.backends.fused.program import program
-from optcore.backends.fused.table import Batch, Processors, together
+from optcore.backends.fused.printers.emitter import SIZES
+from optcore.backends.fused.running.compiled import counters
+from optcore.backends.fused.running.memory import disjoint
+from optcore.backends.fused.running.table import Batch, Processors, together
+from optcore.backends.fused.trace.graph import Unfusable
+from optcore.backends.fused.trace.program import of_leaf
+from optcore.backends.leaf import Signature, signature
 from optcore.backends.torch import PLAIN, backend
 from optcore.rule import Rule
 
@@ -57,8 +57,7 @@ class Standing:
         self.states = [m.state for m in members]
         self.names = tuple(names)  #: torch's name of each field; shared ones live elsewhere
         self.sources: list[Any] = []
-        self.classes: list[tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str], int]] = []
-        self.runners: list[Any] = []  #: for each class the device that runs its passes, None for the processors
+        self.classes: list[tuple[Signature, int]] = []  #: signatures that differ, each with its source
         seen: dict[Any, int] = {}
         self.of_leaf = np.empty(len(members), np.int64)
         where: dict[Any, int] = {}
@@ -66,14 +65,11 @@ class Standing:
             if m.source not in where:
                 where[m.source] = len(self.sources)
                 self.sources.append(m.source)
-            shape, kinds, dtypes = self._described(m)
-            runner = getattr((backend.address(m.p) or (0, None))[1], "runner", None)
-            seen_shape = shape if rule.kind == "leafwise" else len(shape)
-            key = (seen_shape, kinds, tuple(dtypes.items()), where[m.source], runner)
+            known = self._described(m)
+            key = (known.seen(rule), known.kinds, tuple(known.dtypes.items()), where[m.source], known.runner)
             if key not in seen:
                 seen[key] = len(self.classes)
-                self.runners.append(runner)
-                self.classes.append((shape, kinds, dtypes, where[m.source]))
+                self.classes.append((known, where[m.source]))
             self.of_leaf[i] = seen[key]
         self.sizes = list(map(count, self.params))
         self.dtypes = list(map(dtype_of, self.params))
@@ -81,13 +77,12 @@ class Standing:
         self.orders = self._orders(self.params)
         self.fields = [
             (f.name, name)
-            for f, name, used in zip(rule.fields, names, zip(*(c[1] for c in self.classes), strict=True), strict=True)
-            if not f.shared and any(used)
+            for k, (f, name) in enumerate(zip(rule.fields, names, strict=True))
+            if not f.shared and any(known.kinds[k] for known, _ in self.classes)
         ]
-        if any("own" in kinds for _, kinds, _, _ in self.classes):
-            raise Unfusable("a state of a leaf that is a single number")
         self.table: dict[str, Any] = {}
-        sized = {n: [SIZES.get(c[2].get(n, ""), 0) for c in self.classes] for n in ("p", "g", *dict(self.fields))}
+        every = [known.dtypes for known, _ in self.classes]
+        sized = {n: [SIZES.get(dtypes.get(n, ""), 0) for dtypes in every] for n in ("p", "g", *dict(self.fields))}
         self.widths = {name: np.array(sizes, np.int64)[self.of_leaf] for name, sizes in sized.items()}
         self.found = self._tensors()
         self.kept = [x for x in self.found if x is not None]
@@ -100,27 +95,17 @@ class Standing:
         self.places: tuple[list[int], list[int], list[int]] = ([], [], [])
         self.length = np.array(self.sizes, np.int64)
 
-    def _described(self, m: Member) -> tuple[tuple[int, ...], tuple[str | None, ...], dict[str, str]]:
-        place, dtype = backend.address(m.p), backend.dtype(m.p)
-        if place is None or dtype not in SIZES or (self.counted and not _counter(m.state.get("step"))):
-            raise Unfusable("a parameter that is no plain tensor on the CPU")
-        compute = COMPUTE[dtype]
-        kinds: list[str | None] = []
-        dtypes = {"p": dtype, "g": dtype}
-        for f, name in zip(self.rule.fields, self.names, strict=True):
-            x = None if f.shared else m.state.get(name)
-            if f.shared or x is None:
-                kinds.append("shared" if f.shared else None)
-                continue
-            if x.ndim == 0 and m.p.ndim:
-                kinds.append("own")
-                continue
-            at = backend.address(x)
-            if at is None or at[1] != place[1] or x.shape != m.p.shape or backend.dtype(x) not in (dtype, compute):
-                raise Unfusable("a state that is laid out otherwise than its parameter")
-            kinds.append("input")
-            dtypes[f.name] = backend.dtype(x)
-        return tuple(m.p.shape), tuple(kinds), dtypes
+    def _described(self, m: Member) -> Signature:
+        """The signature of a parameter with a gradient like itself; Unfusable where no loop can run it."""
+        arrays = [None if f.shared else m.state.get(name) for f, name in zip(self.rule.fields, self.names, strict=True)]
+        known = signature(self.rule, backend, m.p, None, arrays)
+        if known.order is None or known.dtype not in SIZES or (self.counted and not _counter(m.state.get("step"))):
+            raise Unfusable("tensors that do not lie side by side in the processors' memory")
+        if "other" in known.kinds or "own" in known.kinds:
+            raise Unfusable("a state of another shape than its parameter's")
+        if not {known.dtype, known.compute} >= set(known.dtypes.values()):
+            raise Unfusable("a state in a dtype that is neither its parameter's nor that of computation")
+        return known
 
     def ready(self, grads: Sequence[Any] | None = None) -> bool:
         """Whether every tensor is as it was, but for its place and its values, and every gradient fits."""
@@ -212,17 +197,16 @@ class Standing:
             pairs, at = unique.T.tolist(), at.reshape(-1)
         traced = []
         for c, now in pairs:
-            shape, kinds, dtypes, source = self.classes[c]
-            found = trace(rule, shape, now, values[source], kinds)
-            fields = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
-            traced.append((program(found, fields), dtypes, found.graph.constants))
+            known, source = self.classes[c]
+            found, one = of_leaf(rule, known.shape, known.kinds, now, values[source])
+            traced.append((one, known, found.graph.constants))
         groups: dict[Any, list[int]] = {}
-        for k, (one, dtypes, _) in enumerate(traced):
-            runner = self.runners[pairs[k][0]]
-            groups.setdefault((id(one), tuple(dtypes.items()), runner), []).append(k)
+        for k, (one, known, _) in enumerate(traced):
+            groups.setdefault((id(one), tuple(known.dtypes.items()), known.runner), []).append(k)
         batches = []
         for (_, _, runner), members in groups.items():
-            one, dtypes, _ = traced[members[0]]
+            one, known, _ = traced[members[0]]
+            dtypes = known.dtypes
             constants = np.array([traced[k][2] for k in members], dtype=np.float64).reshape(len(members), -1)
             if len(groups) == 1:
                 leaves, row, sizes = slice(None), at, tuple(self.sizes)
@@ -234,7 +218,7 @@ class Standing:
                 row, sizes = row[leaves], tuple(self.length[leaves].tolist())
             pointers = {name: table[name][leaves] for name in dtypes}
             batches.append(
-                Batch(one, COMPUTE[dtypes["p"]], dtypes, pointers, pointers, sizes, constants, row, given, {},
+                Batch(one, known.compute, dtypes, pointers, pointers, sizes, constants, row, given, {},
                       backend.threads(), runner=runner or Processors)
             )  # fmt: skip
         return batches

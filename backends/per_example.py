@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from optcore.backends.base import COMPUTE
+from optcore.backends.checks import check
+from optcore.backends.trees import flatten
 from optcore.clipping.norm import clip_by_norm
 from optcore.norms import norm_along, root, shrink, squares
 
@@ -54,17 +57,12 @@ def per_example_mean(grads: Any, max_norm: Any) -> Any:
     """The mean over the examples of what :func:`per_example_global_norm_clip` sums: the input of DP-SGD's noise."""
     sums, _ = per_example_global_norm_clip(grads, max_norm)
     first, _, _, _ = _examples("per_example_mean", grads, max_norm)
-    from optcore.backends.trees import flatten
-
     leaves, _, rebuild = flatten(sums)
     return rebuild([x / first[0].shape[0] for x in leaves])
 
 
 def _examples(who: str, grads: Any, max_norm: Any) -> Any:
     """The leaves of a batch of gradients, checked, with the way back, the backend and the threshold."""
-    from optcore.backends.drive import check  # imported late, since backends stand above rules
-    from optcore.backends.trees import flatten
-
     limit = clip_by_norm.hypers["max_norm"].check(who, max_norm)
     leaves, paths, rebuild = flatten(grads)
     for g, path in zip(leaves, paths, strict=True):
@@ -81,8 +79,6 @@ def _examples(who: str, grads: Any, max_norm: Any) -> Any:
 
 def _flat(backend: Any, g: Any) -> Any:
     """One row for each example, in the precision that is computed in."""
-    from optcore.backends.base import COMPUTE
-
     size = 1
     for n in g.shape[1:]:
         size *= n

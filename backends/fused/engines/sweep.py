@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from optcore.backends.base import COMPUTE, Backend
-from optcore.backends.fused.emitter import SIZES
-from optcore.backends.fused.graph import Trace, Unfusable, of_gradient
-from optcore.backends.fused.memory import disjoint
-from optcore.backends.fused.program import Program, program
-from optcore.backends.fused.table import Batch, Processors, together
+from optcore.backends.fused.printers.emitter import SIZES
+from optcore.backends.fused.running.memory import disjoint
+from optcore.backends.fused.running.table import Batch, Processors, together
+from optcore.backends.fused.trace.graph import Trace, Unfusable, of_gradient
+from optcore.backends.fused.trace.program import Program, program
 
 __all__ = ["sweep"]
 

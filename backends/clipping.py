@@ -7,6 +7,9 @@ from collections.abc import Generator
 from functools import lru_cache
 from typing import Any
 
+from optcore.backends.gradients import Work, run
+from optcore.backends.probe import reads_parameter
+from optcore.backends.values import laid_out, numbers
 from optcore.norms import global_norm, global_peak, global_power, shrink
 from optcore.rule import Rule
 from optcore.typing import Scalar
@@ -27,9 +30,6 @@ def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) 
     """
     if law.fields:
         raise ValueError(f"clipped: {law.name} keeps {law.fields[0].name}; give it to a Recipe, whose optimizer does")
-    from optcore.backends.drive import laid_out, numbers, reads_parameter
-    from optcore.backends.gradients import Work, run
-
     bound = law.complete()
     if params is None and reads_parameter(law):
         raise ValueError(f"clipped: {law.name} compares the gradients with their parameters; give params, too")
@@ -65,8 +65,6 @@ def total_norm(grads: Any, order: float = 2.0) -> Any:
     order that is not above 0, which makes no norm.
     """
     _checked("total_norm", order)
-    from optcore.backends.gradients import Work, run
-
     return run(Work("total_norm", lambda _: _norm(order), seen="modulus"), grads)[1]
 
 
@@ -96,8 +94,6 @@ def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, dona
 
     With ``donate`` the gradients may be overwritten, as by :func:`clipped`.
     """
-    from optcore.backends.gradients import Work, run
-
     return run(Work("held", lambda _: _hold, given=(norm, max_norm, epsilon)), grads, donate=donate)[0]
 
 
@@ -111,8 +107,6 @@ def measured(
 ) -> tuple[Any, Any]:
     """Hold the gradients by their own :func:`total_norm`, and return that norm as well, in one go."""
     _checked("measured", order)
-    from optcore.backends.gradients import Work, run
-
     if order != 2:  # of a complex number another norm takes the modulus, which is no gradient any more
         norm = total_norm(grads, order)
         return grads if norm is None else held(grads, norm, max_norm, epsilon, donate=donate), norm

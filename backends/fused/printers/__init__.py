@@ -1,0 +1,1 @@
+"""Passes as text for a compiler: LLVM for processors, CUDA C++ for devices."""

@@ -1,0 +1,65 @@
+"""What a rule does, found out by a step on a small leaf of NumPy's: whether it reads p, asks for totals, copies p."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from optcore import leaf as template
+from optcore.backends.answers import Answers, solve
+from optcore.backends.numpy import backend, np
+from optcore.backends.values import usual
+from optcore.requests import Law, interpret
+from optcore.rule import Rule
+
+__all__ = ["asks_totals", "reads_parameter", "sample", "starts_from_values"]
+
+
+def sample(rule: Rule, side: int = 2) -> Any:
+    """A leaf of ones that the rule takes, a matrix where it takes any."""
+    return np.ones((side,) * (rule.ndim or 2))
+
+
+def _begun(rule: Rule, p: Any) -> tuple[Any, dict[str, Any]]:
+    values = usual(rule, backend)
+    return rule.start(backend.xp, p, values), values
+
+
+def _law(rule: Rule, p: Any) -> Law:
+    state, values = _begun(rule, p)
+    return template.update(rule, backend.xp, p, np.ones_like(p), state, 2, values)
+
+
+@lru_cache(maxsize=256)
+def reads_parameter(rule: Rule) -> bool:
+    """Tell whether a step's displacement depends on the parameter: a parameter of NaNs tells."""
+    with np.errstate(all="ignore"):
+        (((_, step), _),) = solve([_law(rule, sample(rule) * np.nan)], backend)
+    return bool(np.isnan(step).any())
+
+
+@lru_cache(maxsize=256)
+def starts_from_values(rule: Rule) -> bool:
+    """Tell whether a state starts from the parameter's values, and not from its shape alone."""
+    with np.errstate(all="ignore"):
+        state, _ = _begun(rule, sample(rule) * np.nan)
+    return any(x is not None and bool(np.isnan(x).any()) for x in rule.unpack(state))
+
+
+class _Asked(Answers):
+    """Answers that remember whether a total was asked for."""
+
+    totals = False
+
+    def total(self, parts: Any) -> Any:
+        self.totals = True
+        return super().total(parts)
+
+
+@lru_cache(maxsize=256)
+def asks_totals(rule: Rule) -> bool:
+    """Tell whether a rule's step needs sums or maxima over all leaves."""
+    asked = _Asked(backend)
+    with np.errstate(all="ignore"):
+        interpret([_law(rule, sample(rule))], asked)
+    return asked.totals
