@@ -192,7 +192,7 @@ class Combined(Composite):
         result = self.combinator.law(values, *inner, xp, p, g, s, t)
         if isinstance(result, GeneratorType):
             result = yield from result
-        return result  # type: ignore[no-any-return]
+        return result
 
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
         starts = [partial(_start, part, self.inner(i, values)) for i, part in enumerate(self.parts)]

@@ -203,7 +203,7 @@ class Primitive(Rule):
         result = self.law(values, xp, p, g, s, t)
         if isinstance(result, GeneratorType):
             result = yield from result
-        return result  # type: ignore[no-any-return]
+        return result
 
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:
         if self.initial:

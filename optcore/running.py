@@ -15,8 +15,9 @@ PROVIDER = "optcore.backends"
 class Runner(Protocol):
     """What rules, schedules and clipping laws need in order to be called with arrays."""
 
-    functions: Mapping[str, Callable[..., Any]]
-    """Functions of trees of arrays that are made of laws, as ``clipped``, by the name under which they are public."""
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Functions of trees of arrays that are made of laws, as ``clipped``, by their public names."""
 
     def init(self, rule: Any, p: Any) -> Any:
         """The state of one leaf before its first step."""

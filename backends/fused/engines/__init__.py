@@ -40,7 +40,8 @@ def chosen(
     ``donate`` lets them write into parameters and states. Totals are over all leaves, so a law with totals is run by
     one engine for all of them.
     """
-    rest, found = dict(enumerate(leaves)), []
+    rest = dict(enumerate(leaves))
+    found: list[Engine] = []
     for engine in _candidates(rule, backend, shared, donate):
         left = engine.take(rest) if rest else rest
         if engine.taken and not (engine.rounds and (left or found)):
