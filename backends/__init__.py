@@ -53,6 +53,12 @@ class _Runner:
 
     functions = _Functions()
 
+    @property
+    def storages(self) -> tuple[str, ...]:
+        from optcore.backends.storage import kinds
+
+        return kinds()
+
     @staticmethod
     def init(rule: Any, p: Any) -> Any:
         from optcore.backends.pure import pure_init

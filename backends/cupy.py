@@ -51,11 +51,11 @@ class CupyBackend(Backend):
 def _device(index: int) -> Any:
     from optcore.backends.fused.running.device import Device
 
-    return Device.at(lambda: Memory(index))
+    return Device.at(lambda: CupyMemory(index))
 
 
-class Memory:
-    """CuPy's memory and current stream on one device, as the ``Memory`` of fused/running/device.py."""
+class CupyMemory:
+    """CuPy's memory and current stream on one device, as ``DeviceMemory`` wants it."""
 
     def __init__(self, index: int) -> None:
         self.device = cupy.cuda.Device(index)

@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optcore.backends.base import COMPUTE, Backend
+from optcore.backends.storage import storage
 from optcore.backends.values import laid_out, numbers
 from optcore.leaf import overlaid
-from optcore.parts import Field
 from optcore.recipe import OF_LEAF, Recipe
 from optcore.rule import EMPTY, Rule
-from optcore.typing import Layout, Unit
+from optcore.typing import Layout
 
-__all__ = ["Marks", "check_state", "kept", "marks", "numbers_at", "wide"]
-
-FIRST_POWERS = {Unit(g=1), Unit(p=1), Unit(d=1)}
-"""The units of what has about the size of a gradient or a parameter, which float16 holds where it holds those."""
+__all__ = ["Marks", "check_state", "marks", "numbers_at", "wide"]
 
 
 class Marks(NamedTuple):
@@ -54,17 +51,6 @@ def wide(dtype: str) -> str:
     return dtype if dtype.startswith("complex") else COMPUTE[dtype]
 
 
-def kept(field: Field, shape: tuple[int, ...], dtype: str, state_dtype: str) -> str | None:
-    """The dtype in which a new state keeps a field of a leaf; None where it stays as the rule has made it.
-
-    With ``state_dtype="param"`` the leaf's own, but for numbers without axes, which are sums and counts that stop in a
-    narrow dtype, and for what float16 has no room for: its smallest number is the square of 2^-12.
-    """
-    if state_dtype != "param" or dtype.startswith("complex") or COMPUTE[dtype] == dtype or not shape:
-        return None
-    return dtype if dtype != "float16" or field.unit in FIRST_POWERS else None
-
-
 def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence[str], state: Any) -> None:
     """Refuse a state that was made for another recipe or for other parameters, before anything is written.
 
@@ -96,12 +82,12 @@ def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence
                 raise ValueError(
                     f"{who}: the state's {name} of {path!r} has shape {shape}, the parameter {tuple(p.shape)}; {words}"
                 )
-    rule = recipe.rule
+    rule, plain = recipe.rule, storage(recipe.state_dtype).plain
     for p, path, leaf in zip(params, paths, state.leaves, strict=True):
         if p is None:
             continue
         for f, x in zip(rule.fields, rule.unpack(leaf), strict=True):  # which names a state of another rule
-            if rule.kind == "elementwise" and x is not None and x.ndim and tuple(x.shape) != tuple(p.shape):
+            if plain and rule.kind == "elementwise" and x is not None and x.ndim and tuple(x.shape) != tuple(p.shape):
                 raise ValueError(
                     f"{who}: the state's {f.name} has shape {tuple(x.shape)}, its parameter {path!r} "
                     f"{tuple(p.shape)}; {words}"

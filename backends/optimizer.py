@@ -12,9 +12,10 @@ from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.checks import check, fits
 from optcore.backends.drive import advance, start
 from optcore.backends.leaf import Leaf, Moved
-from optcore.backends.leaves import check_state, kept, marks, numbers_at, wide
+from optcore.backends.leaves import check_state, marks, numbers_at, wide
 from optcore.backends.rounding import SPACING, keys, normal
 from optcore.backends.shards import refuse_piece
+from optcore.backends.storage import storage
 from optcore.backends.trees import flatten, flatten_like
 from optcore.backends.values import numbers
 from optcore.recipe import Recipe
@@ -89,6 +90,11 @@ def begin(recipe: Recipe, backend: Backend, leaves: Sequence[Any], paths: Sequen
         if cut and (recipe.rounding == "stochastic" or recipe.on_nonfinite == "skip"):
             option = "rounding='stochastic'" if recipe.rounding == "stochastic" else "on_nonfinite='skip'"
             refuse_piece(rule, cut, path, option=option)
+        if not storage(recipe.state_dtype).plain and (cut or backend.shards(p) is not None):
+            raise ValueError(
+                f"{rule.name}: state_dtype={recipe.state_dtype!r} codes a whole leaf, and the parameter {path!r} is "
+                "spread over processes; give 'compute' or 'param'"
+            )
     values, states, shared = numbers(rule.complete(), backend, 0, rule.hypers), [], ()
     for p, path in zip(leaves, paths, strict=True):
         mine = numbers_at(rule, values, marks(recipe, path, backend.native_layout), backend, 0)  # type: ignore[arg-type]
@@ -193,7 +199,7 @@ def _step(
         else:
             mark = marks(recipe, paths[i], backend.native_layout)  # type: ignore[arg-type]
             mine = numbers_at(rule, values, mark, backend, state.step)
-        old = state.leaves[i]
+        old = _decoded(recipe, state.leaves[i], params[i], backend)
         if any(f.noise for f in rule.fields):
             old = _with_noise(recipe, backend, old, params[i], paths[i], state.counts[i] + 1)
         leaf = Leaf(params[i], grads[i], old, state.counts[i] + 1, mine)
@@ -204,7 +210,7 @@ def _step(
     moved, counts, leaves = [Moved(p, None) for p in params], list(state.counts), list(state.leaves)
     for i, (at, arrays) in zip(run, done, strict=True):
         moved[i], counts[i] = at, counts[i] + 1
-        leaves[i] = _stored(rule, arrays, state.leaves[i], backend)
+        leaves[i] = _stored(recipe, arrays, state.leaves[i], backend)
     average = state.average
     if recipe.average is not None:
         average = tuple(
@@ -266,18 +272,27 @@ def _finite(backend: Backend, g: Any) -> Any:
 
 
 def _begun(recipe: Recipe, arrays: Sequence[Any], p: Any, backend: Backend) -> Any:
-    """A leaf's first state as it is kept: without shared fields and noise, each array in the dtype it is kept in."""
-    dtype, local = backend.dtype(p), []
+    """A leaf's first state as it is kept, without shared fields and noise."""
+    kind, local = storage(recipe.state_dtype), []
     for f, x in zip(recipe.rule.fields, arrays, strict=True):
-        target = None if x is None else kept(f, tuple(x.shape), dtype, recipe.state_dtype)
-        local.append(None if f.shared or f.noise else x if target is None else backend.cast(x, target))
+        local.append(None if x is None or f.shared or f.noise else kind.first(backend, f, x, p))
     return recipe.rule.pack(local)
 
 
-def _stored(rule: Rule, arrays: Sequence[Any], old: Any, backend: Backend) -> Any:
-    """A leaf's new state as it is kept: without shared fields and noise, each array in the dtype it had."""
+def _stored(recipe: Recipe, arrays: Sequence[Any], old: Any, backend: Backend) -> Any:
+    """A leaf's new state as it is kept, without shared fields and noise."""
+    kind, rule = storage(recipe.state_dtype), recipe.rule
     local = [
-        None if f.shared or f.noise else x if x is None or y is None else backend.cast(x, backend.dtype(y))
+        None if f.shared or f.noise else x if x is None or y is None else kind.kept(backend, f, x, y)
         for f, x, y in zip(rule.fields, arrays, rule.unpack(old), strict=True)
     ]
     return rule.pack(local)
+
+
+def _decoded(recipe: Recipe, state: Any, p: Any, backend: Backend) -> Any:
+    """A leaf's state as laws and engines take it."""
+    kind, rule = storage(recipe.state_dtype), recipe.rule
+    if kind.plain:
+        return state
+    arrays = zip(rule.fields, rule.unpack(state), strict=True)
+    return rule.pack([x if x is None else kind.given(backend, f, x, p) for f, x in arrays])

@@ -165,11 +165,11 @@ def _on_device(x: Any) -> tuple[int, Any, bool] | None:
 def _device(index: int) -> Any:
     from optcore.backends.fused.running.device import Device
 
-    return Device.at(lambda: Memory(index))
+    return Device.at(lambda: TorchMemory(index))
 
 
-class Memory:
-    """torch's memory and current stream on one CUDA device, as the ``Memory`` of fused/running/device.py."""
+class TorchMemory:
+    """torch's memory and current stream on one CUDA device, as ``DeviceMemory`` wants it."""
 
     def __init__(self, index: int) -> None:
         self.device = torch.device("cuda", index)

@@ -15,6 +15,7 @@ from optcore.compose import Chain, chain
 from optcore.hyper import check_all, keywords_of, unknown
 from optcore.plain import numbers_of, plain, rule_of
 from optcore.rule import EMPTY, TEMPLATE, Rule
+from optcore.running import runner
 from optcore.scalars import is_host
 from optcore.schedule import Schedule
 from optcore.typing import Layout, NonNegative
@@ -66,6 +67,7 @@ class Recipe:
         ``"compute"`` keeps the state of float16 and bfloat16 leaves in float32; ``"param"`` in the leaf's dtype, but
         for what would be lost there: numbers without axes, and in float16 all that has another unit than [g] or [p],
         as the squares of gradients below 2^-12. It is the dtype in which a state is made; a loaded one keeps its own.
+        Any other kind of storage that was registered with ``optcore.backends.storage`` has a name of its own.
     rounding
         How the new parameter of a float16 or bfloat16 leaf is rounded: to ``"nearest"``, where steps below half its
         spacing are lost, or ``"stochastic"``, up or down by chance so that it moves by the step on average.
@@ -89,7 +91,7 @@ class Recipe:
     accumulate: int | Schedule = 1
     average: float | None = None
     on_nonfinite: Literal["propagate", "skip"] = "propagate"
-    state_dtype: Literal["compute", "param"] = "compute"
+    state_dtype: str = "compute"
     rounding: Literal["nearest", "stochastic"] = "nearest"
     seed: int = 0
 
@@ -105,7 +107,7 @@ class Recipe:
         accumulate: int | Schedule = 1,
         average: float | None = None,
         on_nonfinite: Literal["propagate", "skip"] = "propagate",
-        state_dtype: Literal["compute", "param"] = "compute",
+        state_dtype: str = "compute",
         rounding: Literal["nearest", "stochastic"] = "nearest",
         seed: int = 0,
         **hyper: Any,
@@ -135,7 +137,10 @@ class Recipe:
             raise ValueError(f"Recipe: average={average!r} is out of range; give None or a number in [0, 1)")
         put("average", average)
         put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
-        put("state_dtype", _choice("state_dtype", state_dtype, ("compute", "param")))
+        known = ("compute", "param")
+        if state_dtype not in known:
+            known = tuple(runner().storages)
+        put("state_dtype", _choice("state_dtype", state_dtype, known))
         put("rounding", _choice("rounding", rounding, ("nearest", "stochastic")))
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"Recipe: seed={seed!r} is no seed; give a whole number from 0 to 2^32 - 1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 __all__ = ["Runner", "provide", "runner"]
@@ -18,6 +18,10 @@ class Runner(Protocol):
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Functions of trees of arrays that are made of laws, as ``clipped``, by their public names."""
+
+    @property
+    def storages(self) -> Sequence[str]:
+        """The names of the ways to keep a state, for a recipe's ``state_dtype``."""
 
     def init(self, rule: Any, p: Any) -> Any:
         """The state of one leaf before its first step."""

@@ -16,7 +16,7 @@ import optcore
 from optcore import schedules
 from optcore.adapters import optax as to_optax
 from optcore.adapters import torch as to_torch
-from optcore.adapters.torch import optimizer as torch_base
+from optcore.adapters.torch.fast import FastStep
 from optcore.backends import Optimizer, fused, named, of
 from optcore.backends.fused.engines import foreach, slices
 
@@ -78,7 +78,7 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 NO_LOOP = (fused, "usable", lambda: False)
 SLICES = (slices, "BLOCK", 2)
 LISTS = (foreach, "ON_CPU", True)
-SLOW = (torch_base, "stand", lambda *_: None)
+SLOW = (FastStep, "of", lambda *_: None)
 
 
 def _laid_out(recipe: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import cache, wraps
 from typing import Any
 
 from optcore.adapters import native
-from optcore.adapters.keras.optimizer import LearningRate, Optimizer, schedule
+from optcore.adapters.keras.optimizer import KerasOptimizer, LearningRate, schedule
 from optcore.adapters.keras.options import BASE, recipe_of, text_of
 from optcore.adapters.keras.plateau import ReduceLROnPlateau
 from optcore.adapters.native import Constructor, Native
@@ -29,11 +29,15 @@ except ImportError:
 __all__ = ["LearningRate", "Optimizer", "ReduceLROnPlateau", "from_recipe", "from_rule", "schedule"]
 
 
-def _class(constructor: Constructor) -> type[Optimizer]:
+Optimizer = KerasOptimizer
+"""The base class, under the name that it has in Keras."""
+
+
+def _class(constructor: Constructor) -> type[KerasOptimizer]:
     """The class of a constructor, with its signature and Keras' base keywords, registered by its name."""
     signature = _signature(constructor)
 
-    def __init__(self: Optimizer, *args: Any, **options: Any) -> None:
+    def __init__(self: KerasOptimizer, *args: Any, **options: Any) -> None:
         like = options.pop("like", None)
         foreign = like not in (None, "keras")
         chosen = _signature(native.constructor("keras", constructor.name, like)) if foreign else signature
@@ -49,7 +53,7 @@ def _class(constructor: Constructor) -> type[Optimizer]:
             raise TypeError(words(f"optcore.adapters.keras.{constructor.name}", "argument", unknown[0], known))
         rate = given.pop("learning_rate", 0.001)
         decay = given.get("weight_decay")
-        Optimizer.__init__(self, rate, decay, given | ({"like": like} if foreign else {}), base)
+        KerasOptimizer.__init__(self, rate, decay, given | ({"like": like} if foreign else {}), base)
 
     def option(name: str) -> property:
         return property(lambda self: self._own.options[name], lambda self, value: self._set(**{name: value}))
@@ -57,7 +61,7 @@ def _class(constructor: Constructor) -> type[Optimizer]:
     shown = {n: option(n) for n in constructor.defaults if n not in ("learning_rate", "weight_decay", "recipe")}
     cls = type(
         constructor.name,
-        (Optimizer,),
+        (KerasOptimizer,),
         {
             **shown,
             "__init__": __init__,
@@ -75,7 +79,7 @@ def _signature(constructor: Constructor) -> inspect.Signature:
     return inspect.Signature([*constructor.parameters, base])
 
 
-def from_rule(rule: Rule) -> type[Optimizer]:
+def from_rule(rule: Rule) -> type[KerasOptimizer]:
     """The class of a rule of your own."""
     return _class(native.of_rule("keras", rule))
 
@@ -89,7 +93,7 @@ def _from_json(recipe: str, learning_rate: Any = None) -> Native:
 FromRecipe = _class(Constructor("FromRecipe", "", tuple(inspect.signature(_from_json).parameters.values()), _from_json))
 
 
-def from_recipe(recipe: Recipe, **base: Any) -> Optimizer:
+def from_recipe(recipe: Recipe, **base: Any) -> KerasOptimizer:
     """The native optimizer of a recipe; patterns match ``variable.path``.
 
     ``base`` takes the keywords of Keras' base class. Where the recipe averages, ``fit`` ends with the average, as with

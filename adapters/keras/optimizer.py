@@ -26,7 +26,7 @@ try:
 except ImportError:
     raise missing("keras", "keras") from None
 
-__all__ = ["LearningRate", "Optimizer", "schedule"]
+__all__ = ["KerasOptimizer", "LearningRate", "schedule"]
 
 
 def _wide() -> str:
@@ -85,7 +85,7 @@ class _Own:
     compiled: bool = False  #: whether a step was traced, which keeps the numbers it was traced with
 
 
-class Optimizer(keras.optimizers.Optimizer):
+class KerasOptimizer(keras.optimizers.Optimizer):
     """The base of all classes here: keeps state in Keras variables and hands the leaves to the driver.
 
     Decay is the leaf template's, so Keras' own is switched off; clipping, accumulation, averaging and loss
@@ -270,11 +270,11 @@ class Optimizer(keras.optimizers.Optimizer):
         slots = [self._own.kept.slots[i] for i in at]
         if not _backend().unwatched() or None in slots or (self._own.late and int(self.iterations) == 0):
             return False
-        from optcore.adapters.keras.passes import stand
+        from optcore.adapters.keras.fast import FastStep
 
-        ready = self._own.ready
+        ready: FastStep | None = self._own.ready
         if ready is None or not ready.holds(self, variables, slots, grads):
-            ready = self._own.ready = stand(self, variables, slots)
+            ready = self._own.ready = FastStep.of(self, variables, slots)
             if ready is not None and not ready.holds(self, variables, slots, grads):
                 ready = self._own.ready = None
         return ready is not None and ready.step(float(rate), int(self.iterations))

@@ -18,7 +18,7 @@ from optcore.recipe import OPTIONS, Recipe
 from optcore.schedule import Schedule
 
 if TYPE_CHECKING:
-    from optcore.adapters.keras.optimizer import Optimizer
+    from optcore.adapters.keras.optimizer import KerasOptimizer
 
 __all__ = ["BASE", "check_base", "decoded", "encoded", "recipe_of", "same_state", "settle", "text_of"]
 
@@ -113,7 +113,7 @@ def number(given: Mapping[str, Any], name: str, low: float, high: float) -> None
         raise ValueError(f"{WHO}: {name}={value!r} is out of range; give a number in [{low:g}, {high:g}]")
 
 
-def settle(optimizer: Optimizer, name: str, value: Any) -> None:
+def settle(optimizer: KerasOptimizer, name: str, value: Any) -> None:
     """Check what an attribute is set to: it acts from the next step on, or is refused by name.
 
     Raises
@@ -155,7 +155,7 @@ def _averaged(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.average is None else {"use_ema": True, "ema_momentum": recipe.average}
 
 
-def fresh(optimizer: Optimizer, name: str, value: Any) -> None:
+def fresh(optimizer: KerasOptimizer, name: str, value: Any) -> None:
     """Raise RuntimeError for a change where a train step was compiled without it."""
     known = {**optimizer._own.options, **{k: getattr(optimizer, k) for k in ("weight_decay", *BASE) if k != "name"}}
     if optimizer._own.compiled and name != "name" and not (name in known and known[name] == value):
@@ -167,7 +167,7 @@ def fresh(optimizer: Optimizer, name: str, value: Any) -> None:
         )
 
 
-def same_state(optimizer: Optimizer, plan: Native, words: str) -> None:
+def same_state(optimizer: KerasOptimizer, plan: Native, words: str) -> None:
     """Raise AttributeError where the state of another plan would have another form or another start.
 
     Both are started on small arrays with the numbers of axes that the variables have.

@@ -17,7 +17,7 @@ except ImportError:
     raise missing("keras", "keras") from None
 
 if TYPE_CHECKING:
-    from optcore.adapters.keras.optimizer import Optimizer
+    from optcore.adapters.keras.optimizer import KerasOptimizer
 
 __all__ = ["Start", "Variables", "dense", "summed", "traced", "values_of"]
 
@@ -35,7 +35,7 @@ class Variables:
     micro: Any = None
 
     def make(
-        self, optimizer: Optimizer, plan: Native, variables: Sequence[Any], states: Sequence[OptimizerState | None]
+        self, optimizer: KerasOptimizer, plan: Native, variables: Sequence[Any], states: Sequence[OptimizerState | None]
     ) -> None:
         """Make the variables, block after block as Keras has them in its files."""
         self.plan, recipe = plan, plan.recipe
@@ -47,8 +47,8 @@ class Variables:
             for v, mine, slots in zip(variables, arrays, self.slots, strict=True):
                 for i, f in enumerate(fields):
                     if mine is not None and slots is not None and f.name in block and mine[i] is not None:
-                        slots[i] = _beside(optimizer, v, plan.state.get(f.name, f.name), mine[i])
-        names = [plan.state.get(f.name, f.name) for f in fields if f.shared]
+                        slots[i] = _beside(optimizer, v, plan.slots[i].name, mine[i])
+        names = [slot.name for slot in plan.slots if slot.shared]
         begun = [s.shared for s in states if s is not None]
         wide = (x for x in begun if x and keras.backend.standardize_dtype(x[0].dtype) == "float64")
         shared: tuple[Any, ...] = next(wide, begun[0] if begun else ())  # of the widest variable
@@ -104,7 +104,7 @@ class Start:
         return keras.ops.zeros(shape, dtype=self.dtype) if self.value is None else self.value
 
 
-def _beside(optimizer: Optimizer, v: Any, name: str, value: Any) -> Any:
+def _beside(optimizer: KerasOptimizer, v: Any, name: str, value: Any) -> Any:
     """A variable with a start value; one of the parameter's shape follows its placement."""
     if tuple(value.shape) == tuple(v.shape):
         start = Start(keras.backend.standardize_dtype(value.dtype), value)
@@ -112,7 +112,7 @@ def _beside(optimizer: Optimizer, v: Any, name: str, value: Any) -> Any:
     return _alone(optimizer, f"{v.path.replace('/', '_')}_{name}", value)
 
 
-def _alone(optimizer: Optimizer, name: str, value: Any) -> Any:
+def _alone(optimizer: KerasOptimizer, name: str, value: Any) -> Any:
     start = Start(keras.backend.standardize_dtype(value.dtype), value)
     return optimizer.add_variable(tuple(value.shape), start, name=name)
 

@@ -21,6 +21,7 @@ from optcore import adapters, registry
 from optcore.hyper import REQUIRED, unknown
 from optcore.recipe import Recipe
 from optcore.rule import TEMPLATE, Rule
+from optcore.slots import Slot, slots_of
 
 __all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "names", "part_of"]
 
@@ -69,6 +70,11 @@ class Native:
     sparse: bool = False
     link: bool = False
     estimator: Any = None
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """The arrays of the state, with the library's names."""
+        return slots_of(self.recipe.rule, self.state)
 
     def numbers_of(self, path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
         """The numbers that the library's constructor gives a leaf for itself; those of the recipe come after."""

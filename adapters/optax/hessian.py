@@ -51,7 +51,7 @@ def estimated(plan: Native, tx: Any) -> optax.GradientTransformationExtraArgs:
         raise NotImplementedError(
             f"{WHO}: the recipe has {len(fields)} rules that take estimates; one can be given them"
         )
-    name = plan.state.get(fields[0], fields[0])
+    (name,) = (slot.name for slot in plan.slots if slot.field.name == fields[0])
     interval = values["sophia.interval" if "sophia.interval" in values else "interval"]
     if any(_named(own, "interval") for own in (plan.recipe.leaves or {}).values()):
         raise NotImplementedError(f"{WHO}: the interval of estimates is the whole tree's; give none to single leaves")

@@ -48,7 +48,7 @@ def transformation(plan: Native) -> optax.GradientTransformationExtraArgs:
             "optcore.adapters.optax: rounding='stochastic' is lost, since optax adds the updates itself and rounds to "
             "nearest; use optcore.backends.Optimizer, which returns the parameters"
         )
-    names = [plan.state.get(f.name, f.name) for f in rule.fields]
+    names = [slot.name for slot in plan.slots]
     local = [i for i, f in enumerate(rule.fields) if not f.shared]
     common = [i for i, f in enumerate(rule.fields) if f.shared]
 

@@ -16,7 +16,7 @@ from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
 from optcore.adapters.native.schedules import table
 from optcore.adapters.torch.clipping import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
-from optcore.adapters.torch.optimizer import Optimizer
+from optcore.adapters.torch.optimizer import TorchOptimizer
 from optcore.adapters.torch.schedulers.composed import ChainedScheduler, LambdaLR, SequentialLR
 from optcore.adapters.torch.schedulers.named import named as scheduler_named
 from optcore.adapters.torch.schedulers.plateau import ReduceLROnPlateau
@@ -29,6 +29,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+Optimizer = TorchOptimizer
+"""The base class, under the name that it has in PyTorch."""
+
+
 def _signature(constructor: Constructor) -> inspect.Signature:
     """The parameters of a constructor after ``params``, with the hints of how to run."""
     own = (inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD), *constructor.parameters)
@@ -39,20 +43,20 @@ def _signature(constructor: Constructor) -> inspect.Signature:
     return inspect.Signature(own)
 
 
-def _class(constructor: Constructor) -> type[Optimizer]:
+def _class(constructor: Constructor) -> type[TorchOptimizer]:
     """The class of a constructor, with its signature."""
     signature = _signature(constructor)
 
-    def __init__(self: Optimizer, *args: Any, like: str | None = None, **options: Any) -> None:
+    def __init__(self: TorchOptimizer, *args: Any, like: str | None = None, **options: Any) -> None:
         foreign = like is not None and like != "torch"
         chosen = _signature(native.constructor("torch", constructor.name, like)) if foreign else signature
         bound = chosen.bind(*args, **options)
         bound.apply_defaults()
-        Optimizer.__init__(self, **bound.arguments, **({"like": like} if foreign else {}))
+        TorchOptimizer.__init__(self, **bound.arguments, **({"like": like} if foreign else {}))
 
     return type(
         constructor.name,
-        (Optimizer,),
+        (TorchOptimizer,),
         {
             "__init__": __init__,
             "__signature__": signature,
@@ -63,7 +67,7 @@ def _class(constructor: Constructor) -> type[Optimizer]:
     )
 
 
-def from_rule(rule: Any) -> type[Optimizer]:
+def from_rule(rule: Any) -> type[TorchOptimizer]:
     """The class of a rule of your own."""
     return _class(native.of_rule("torch", rule))
 
@@ -83,7 +87,7 @@ def _from_json(recipe: str, lr: Any = None, weight_decay: Any = None) -> Native:
 FROM_JSON = Constructor("FromRecipe", "", tuple(inspect.signature(_from_json).parameters.values()), _from_json)
 
 
-def from_recipe(recipe: Recipe, params: Iterable[Any]) -> Optimizer:
+def from_recipe(recipe: Recipe, params: Iterable[Any]) -> TorchOptimizer:
     """The native optimizer of a recipe.
 
     ``group["lr"]`` and ``group["weight_decay"]`` are numbers and win, those of groups that are given with their own as
@@ -94,7 +98,7 @@ def from_recipe(recipe: Recipe, params: Iterable[Any]) -> Optimizer:
     while RECIPES.setdefault(text, recipe) != recipe:
         text += " "  # another rule of this name: the text stays JSON and is another key
     values = recipe.values
-    optimizer: Optimizer = FromRecipe(params, recipe=text, lr=values["lr"], weight_decay=values["weight_decay"])
+    optimizer: TorchOptimizer = FromRecipe(params, recipe=text, lr=values["lr"], weight_decay=values["weight_decay"])
     if recipe.no_decay or recipe.freeze or recipe.leaves or isinstance(recipe.layout, Mapping):
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ValueError(

@@ -9,8 +9,9 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.torch.cohort import Cohort, participant, paths_of, structure
+from optcore.adapters.torch.fast import FastStep
 from optcore.adapters.torch.options import COUNTERS, RUN, computed, counter, laws_of, scalar, shown, stopped, texts
-from optcore.adapters.torch.passes import Pass, Ready, member, names_of, paths_of, stand, structure
 from optcore.backends.base import missing
 from optcore.backends.checks import fits
 from optcore.backends.leaves import wide
@@ -25,7 +26,7 @@ try:
 except ImportError:
     raise missing("torch", "torch") from None
 
-__all__ = ["Optimizer"]
+__all__ = ["TorchOptimizer"]
 
 KEPT = ("step", "average", "gathered", "gathers")
 """Names in the state of a parameter beside the rule's fields."""
@@ -33,7 +34,7 @@ PATTERNS = 3
 """Patterns of missing gradients whose tables are kept."""
 
 
-class Optimizer(torch.optim.Optimizer):
+class TorchOptimizer(torch.optim.Optimizer):
     """The base of all classes here: translates groups and state, and hands the leaves to the driver.
 
     A leaf without a gradient is not run and its counter stays. State holds tensors only, under torch's names
@@ -41,7 +42,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     _constructor: Constructor
-    _ready: Ready | None = None  #: the fast way, where the last step found one
+    _ready: FastStep | None = None  #: the fast way, where the last step found one
 
     def __init__(self, params: Any, **options: Any) -> None:
         rate = scalar(options.get("lr"))
@@ -126,7 +127,7 @@ class Optimizer(torch.optim.Optimizer):
                     f"{type(self).__name__}: the state was saved with {word}={saved[word]!r}, and the recipe has "
                     f"{known}; give the recipe the numbers of the run that it goes on with"
                 )
-        kept = {*names_of(plan), *KEPT}
+        kept = {*(slot.name for slot in plan.slots), *KEPT}
         for i, each in mine.items():
             for name in each.keys() - kept:
                 if each[name] is not None:
@@ -147,13 +148,13 @@ class Optimizer(torch.optim.Optimizer):
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             fuse = not self.defaults.get("differentiable") and backend.unwatched()
             if not (fuse and self._fast()):
-                passes = self._passes()  # every pass is checked before the first one moves
-                for one in passes:
+                cohorts = self._cohorts()  # each is checked before the first one moves
+                for one in cohorts:
                     for m in one.leaves:
                         self._state_of(m.group, m.plan, m.p, m.path)
-                self._ready = stand(self, passes) if fuse else None
+                self._ready = FastStep.of(self, cohorts) if fuse else None
                 if self._ready is None or not self._ready.step(self):
-                    for one in passes:
+                    for one in cohorts:
                         self._advance(one, fuse=fuse)
         return loss
 
@@ -173,7 +174,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _fast(self) -> bool:
         """Make the step as the last one was made, or as one before it: gradients come and go in few patterns."""
-        known: list[Ready] = self.__dict__.setdefault("_known", [])
+        known: list[FastStep] = self.__dict__.setdefault("_known", [])
         if self._ready is not None:
             if self._ready.step(self):
                 return True
@@ -245,12 +246,12 @@ class Optimizer(torch.optim.Optimizer):
                     f"does not reach; give {name} a schedule in the recipe, as schedules.constant(value={own[name]!r})"
                 )
 
-    def _passes(self) -> list[Pass]:
+    def _cohorts(self) -> list[Cohort]:
         """The groups, those of one structure together: their totals are over all of them."""
-        passes: dict[Any, Pass] = {}
+        cohorts: dict[Any, Cohort] = {}
         for group in self.param_groups:
             plan, values, scheduled = self._numbers(group)
-            one = passes.setdefault(structure(plan.recipe), Pass(plan))
+            one = cohorts.setdefault(structure(plan.recipe), Cohort(plan))
             one.groups.append((group, scheduled))
             for p, path in zip(group["params"], paths_of(self.param_groups, group), strict=True):
                 if plan.recipe.frozen(path):
@@ -262,12 +263,12 @@ class Optimizer(torch.optim.Optimizer):
                     raise RuntimeError(f"{type(self).__name__}: sparse gradients are not supported; use SparseAdam")
                 if p.grad is not None:
                     check_gradient(type(self).__name__, backend, p, p.grad, path)
-                one.leaves.append(member(p, path, values, group, plan))
-        for one in passes.values():
+                one.leaves.append(participant(p, path, values, group, plan))
+        for one in cohorts.values():
             one.check_shared()
-        return list(passes.values())
+        return list(cohorts.values())
 
-    def _advance(self, one: Pass, *, fuse: bool) -> None:
+    def _advance(self, one: Cohort, *, fuse: bool) -> None:
         if not one.leaves and not one.recipe.gathers:
             return
         params = [m.p for m in one.leaves]
@@ -280,14 +281,14 @@ class Optimizer(torch.optim.Optimizer):
                 p.copy_(new.p)
         self._scatter(one, state)
 
-    def _gathered(self, one: Pass) -> OptimizerState:
+    def _gathered(self, one: Cohort) -> OptimizerState:
         """The driver's state, read from torch's."""
         counts, leaves, recipe = [], [], one.recipe
         for m in one.leaves:
             mine = self.state[m.p]
             step = mine["step"]
             counts.append(step if m.group.get("capturable") or step.requires_grad else int(step.item()))
-            leaves.append(recipe.rule.pack([mine.get(n) for n in names_of(m.plan)]))
+            leaves.append(recipe.rule.pack([mine.get(slot.name) for slot in m.plan.slots]))
         first = one.groups[0][0]
         shared = tuple(first[n] for n in one.shared if n in first)
         found = [self.state[m.p] for m in one.leaves] if recipe.gathers else []
@@ -295,12 +296,12 @@ class Optimizer(torch.optim.Optimizer):
         average = tuple(self.state[m.p]["average"] for m in one.leaves) if recipe.average is not None else ()
         return OptimizerState(first["updates"], first["micro"], shared, tuple(counts), tuple(leaves), gathered, average)
 
-    def _scatter(self, one: Pass, state: OptimizerState) -> None:
+    def _scatter(self, one: Cohort, state: OptimizerState) -> None:
         recipe = one.recipe
         for i, m in enumerate(one.leaves):
             mine, count, group = self.state[m.p], state.counts[i], m.group
-            arrays = zip(names_of(m.plan), recipe.rule.fields, recipe.rule.unpack(state.leaves[i]), strict=True)
-            new = {n: x for n, f, x in arrays if not f.shared and x is not None}
+            arrays = zip(m.plan.slots, recipe.rule.unpack(state.leaves[i]), strict=True)
+            new = {slot.name: x for slot, x in arrays if not slot.shared and x is not None}
             new["step"] = count if torch.is_tensor(count) else counter(count)
             if group.get("capturable"):  # a captured graph writes to the addresses it was captured with
                 for name, x in new.items():
@@ -321,10 +322,8 @@ class Optimizer(torch.optim.Optimizer):
     def _state_of(self, group: dict[str, Any], plan: Native, p: Any, path: str) -> None:
         """Make what is missing of a parameter's state."""
         mine = self.state[p]
-        rule = plan.recipe.rule
-        names = names_of(plan)
-        kept = [(n, f) for n, f in zip(names, rule.fields, strict=True) if not f.noise]
-        absent = [n for n, f in kept if n not in (group if f.shared else mine)]
+        kept = [slot for slot in plan.slots if not slot.noise]
+        absent = [slot.name for slot in kept if slot.name not in (group if slot.shared else mine)]
         if "step" in mine and not absent:
             return
         extra = plan.numbers_of(path, tuple(p.shape), backend.dtype(p))
@@ -332,11 +331,11 @@ class Optimizer(torch.optim.Optimizer):
         fresh = begin(recipe, backend, [p], [path])
         mine.setdefault("step", counter(0.0, p.device if group.get("capturable") else "cpu"))
         shared = iter(fresh.shared)
-        for name, f, x in zip(names, rule.fields, rule.unpack(fresh.leaves[0]), strict=True):
-            if f.shared:
-                group.setdefault(name, next(shared))
+        for slot, x in zip(plan.slots, plan.recipe.rule.unpack(fresh.leaves[0]), strict=True):
+            if slot.shared:
+                group.setdefault(slot.name, next(shared))
             elif x is not None:
-                mine.setdefault(name, x)
+                mine.setdefault(slot.name, x)
         if recipe.average is not None:
             mine.setdefault("average", fresh.average[0])
         if recipe.gathers:

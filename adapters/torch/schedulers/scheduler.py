@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from optcore import schedules as s
-from optcore.adapters.torch.optimizer import Optimizer
+from optcore.adapters.torch.optimizer import TorchOptimizer
 from optcore.adapters.torch.schedulers.entries import written
 from optcore.adapters.torch.schedulers.forms import WHO, Form, Given, Law, Same, through
 from optcore.adapters.torch.state import OURS, read, record
@@ -158,7 +158,7 @@ def put(group: dict[str, Any], rate: float) -> None:
 
 def refuse_own_schedule(who: str, optimizer: Any) -> None:
     """Refuse an optimizer of ours whose rate is a schedule, which would undo what is written to the group."""
-    if isinstance(optimizer, Optimizer):
+    if isinstance(optimizer, TorchOptimizer):
         for group in optimizer.param_groups:
             if "lr" in group["schedules"]:
                 raise ValueError(f"{WHO}.{who}: lr is a schedule of its own; give the optimizer a number as lr")

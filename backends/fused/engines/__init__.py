@@ -9,9 +9,11 @@ from optcore.backends import fused
 from optcore.backends.base import Backend
 from optcore.backends.fused.engines.engine import Engine
 from optcore.backends.leaf import Leaf
+from optcore.backends.storage import storage
+from optcore.recipe import Recipe
 from optcore.rule import Rule
 
-__all__ = ["chosen"]
+__all__ = ["chosen", "one_pass"]
 
 
 def _candidates(rule: Rule, backend: Backend, shared: Sequence[Any], donate: bool) -> list[Engine]:
@@ -48,3 +50,17 @@ def chosen(
             found.append(engine)
             rest = left
     return found
+
+
+def one_pass(recipe: Recipe) -> bool:
+    """Tell whether a step of this recipe is a pass over parameters, gradients and states, and nothing beside it."""
+    return (
+        fused.usable()
+        and not recipe.rule.axes
+        and not any(f.noise for f in recipe.rule.fields)
+        and not recipe.gathers
+        and recipe.average is None
+        and recipe.on_nonfinite == "propagate"
+        and recipe.rounding == "nearest"
+        and storage(recipe.state_dtype).plain
+    )

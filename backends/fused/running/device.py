@@ -21,10 +21,10 @@ from optcore.backends.fused.printers.cuda import THREADS, text
 from optcore.backends.fused.running import nvrtc
 from optcore.backends.fused.trace.program import Program
 
-__all__ = ["Device", "Memory", "Order", "driver"]
+__all__ = ["Device", "DeviceMemory", "Order", "driver"]
 
 
-class Memory(Protocol):
+class DeviceMemory(Protocol):
     """What an array library must give for one of its devices; ``upload`` and ``empty`` return (address, owner)."""
 
     @property
@@ -80,14 +80,14 @@ class Device:
     LARGEST = 1 << 30  #: blocks of a launch
     CAPACITY = 64  #: chunk tables that are kept
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: DeviceMemory) -> None:
         self.memory = memory
         self.kernels: dict[Any, Any] = {}
         self.tables: OrderedDict[tuple[int, int], tuple[Any, int, Any]] = OrderedDict()
         self.lock = threading.RLock()
 
     @classmethod
-    def at(cls, memory: Callable[[], Memory]) -> Device | None:
+    def at(cls, memory: Callable[[], DeviceMemory]) -> Device | None:
         """The device of this memory; None where it cannot be launched on, and eager execution is left."""
         if driver() is None or nvrtc.library() is None:
             return None

@@ -1,12 +1,12 @@
-"""torch parameters on the CPU at known places: what a step needs to know, checked anew and quickly each time.
+"""The compiled loop over torch tensors that were found fit for it once, and are checked anew and quickly each time.
 
-Everything here is done for all tensors at once, since a microsecond for each is what a step on small tensors
-costs. An address is never trusted from one step to the next.
+PyTorch's and Keras' optimizers make most of their steps here. Everything is done for all tensors at once, since a
+microsecond for each is what a step on small tensors costs. An address is never trusted from one step to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, is_
 from typing import Any
@@ -24,7 +24,7 @@ from optcore.backends.leaf import Signature, signature
 from optcore.backends.torch import PLAIN, backend
 from optcore.rule import Rule
 
-__all__ = ["Member", "Standing"]
+__all__ = ["PreparedLoop", "Tensors"]
 
 address, count, contiguous = torch.Tensor.data_ptr, torch.Tensor.numel, torch.Tensor.is_contiguous
 negative, bytes_of = torch.Tensor.is_neg, attrgetter("nbytes")
@@ -33,8 +33,8 @@ dtype_of, grad_of = attrgetter("dtype"), attrgetter("grad")
 
 
 @dataclass(frozen=True)
-class Member:
-    """One parameter, its state by torch's names, and where its numbers come from.
+class Tensors:
+    """The tensors of one parameter: itself, its state by the library's names, and the source of its numbers.
 
     ``source`` is whatever tells apart parameters with numbers of their own; those of one source share them.
     """
@@ -44,10 +44,10 @@ class Member:
     source: Any
 
 
-class Standing:
-    """Parameters whose tensors were all found fit for one pass; :meth:`ready` tells whether they still are."""
+class PreparedLoop:
+    """Parameters whose tensors were all found fit for the loop; :meth:`ready` tells whether they still are."""
 
-    def __init__(self, rule: Rule, members: Sequence[Member], names: Sequence[str], *, counted: bool = True) -> None:
+    def __init__(self, rule: Rule, members: Sequence[Tensors], names: Sequence[str], *, counted: bool = True) -> None:
         """Raise Unfusable where a tensor cannot be run by a loop over its memory.
 
         ``counted`` says that each state holds its own count of updates, as torch has it, under "step".
@@ -95,7 +95,7 @@ class Standing:
         self.places: tuple[list[int], list[int], list[int]] = ([], [], [])
         self.length = np.array(self.sizes, np.int64)
 
-    def _described(self, m: Member) -> Signature:
+    def _described(self, m: Tensors) -> Signature:
         """The signature of a parameter with a gradient like itself; Unfusable where no loop can run it."""
         arrays = [None if f.shared else m.state.get(name) for f, name in zip(self.rule.fields, self.names, strict=True)]
         known = signature(self.rule, backend, m.p, None, arrays)
@@ -223,6 +223,21 @@ class Standing:
             )  # fmt: skip
         return batches
 
+    def prepared(
+        self, numbers: Callable[[Any], Mapping[str, Any]], shared: Mapping[str, Any], count: int | None = None
+    ) -> list[Batch] | None:
+        """The work of one step, where ``numbers(source)`` are a source's; None where the step takes another way.
+
+        ``count`` is the number of this update where the states do not hold it.
+        """
+        values = [{k: _host(v) if torch.is_tensor(v) else v for k, v in numbers(x).items()} for x in self.sources]
+        if any(torch.is_tensor(x) for each in values for x in each.values()):
+            return None
+        try:
+            return self.batches(values, shared, count)
+        except Unfusable:
+            return None
+
     def run(self, batches: Sequence[Batch]) -> list[Any]:
         """Make one step; returns the new shared fields."""
         rule = self.rule
@@ -236,6 +251,11 @@ class Standing:
         first, compute = scalars[0], batches[0].compute
         nodes = zip(rule.fields, batches[0].program.state, strict=True)
         return [backend.array(first[node][0], compute) for f, node in nodes if f.shared]
+
+
+def _host(x: Any) -> Any:
+    """The number in a tensor, where nothing is lost by reading it; else the tensor."""
+    return float(x) if x.is_cpu and not x.requires_grad and x.numel() == 1 else x
 
 
 def _number(x: Any) -> float:
