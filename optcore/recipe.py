@@ -137,7 +137,7 @@ class Recipe:
             raise ValueError(f"Recipe: average={average!r} is out of range; give None or a number in [0, 1)")
         put("average", average)
         put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
-        known = ("compute", "param")
+        known: tuple[str, ...] = ("compute", "param")
         if state_dtype not in known:
             known = tuple(runner().storages)
         put("state_dtype", _choice("state_dtype", state_dtype, known))
