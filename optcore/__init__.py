@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from optcore.compose import chain
 from optcore.recipe import Recipe
+from optcore.registry import register
 
-__all__ = ["Recipe", "chain"]
+__all__ = ["Recipe", "chain", "register"]
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Look a rule, clipping law or combinator up by name; what was found stays in this module."""
+        """Look a rule, clipping law or combinator up by name; what the library has of it stays in this module."""
         import importlib
 
         from optcore import registry
@@ -31,9 +32,11 @@ else:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            found = globals()[name] = registry.find(name)
+            found = registry.find(name)
         except ValueError as error:
             raise AttributeError(str(error)) from None
+        if not registry.is_own(name):  # one's own can be forgotten
+            globals()[name] = found
         return found
 
     def __dir__() -> list[str]:

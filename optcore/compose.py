@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 from optcore import leaf
 from optcore.composite import Composite, labels
+from optcore.described import Described, positional
 from optcore.hyper import keywords_of
 from optcore.parts import Field, Part, fields_of, refuse_undrawn
-from optcore.rule import EMPTY, TEMPLATE, DecayPlace, Law, Rule
+from optcore.rule import EMPTY, RESERVED, TEMPLATE, DecayPlace, Law, Rule
 from optcore.typing import Namespace
 
 __all__ = ["Chain", "Combinator", "Combined", "Inner", "Wrapped", "chain", "combinator"]
@@ -178,6 +179,9 @@ class Combined(Composite):
         self.owns = combinator.owns if combinator.steps else self.parts[0].owns | combinator.owns
         self.title = "".join(p.capitalize() for p in [*self.name.split("_"), *(q.name for q in self.parts)])
 
+    def written(self) -> Callable[..., Any] | None:
+        return self.combinator.written()
+
     @property
     def misplaced(self) -> tuple[str, Any] | None:
         if not self.combinator.steps:
@@ -248,8 +252,11 @@ def _start(part: Rule, values: Mapping[str, Any], xp: Namespace, p: Any) -> Any:
     return part.start(xp, p, values)
 
 
-class Combinator:
+class Combinator(Described):
     """A rule that takes rules: ``cautious(adam)``; call it with as many as its law names."""
+
+    species = "combinator"
+    call = "Gives the rule around those given, with the keywords bound; the keywords of those given are its own too."
 
     def __init__(
         self,
@@ -273,6 +280,8 @@ class Combinator:
         self.fields = tuple(f for f in fields_of(State, law) if f.name not in self.takes)
         refuse_undrawn(self.name, self.fields, init)
         self.hypers = keywords_of(law, init)
+        for taken in RESERVED & set(self.hypers):
+            raise TypeError(f"{self.name}: {taken} is a word of recipes; give the hyper-parameter another name")
         own = self.law.names
         self.owns = frozenset(k for k, n in (("lr", "lr"), ("decay", "weight_decay")) if n in own or steps)
         stated = {name: self.hypers[name].default for name in ("lr", "weight_decay") if name in own}
@@ -287,6 +296,9 @@ class Combinator:
         if len(rules) != len(self.takes):
             raise TypeError(f"{self.name}: {len(rules)} rules were given; it takes {len(self.takes)}, as in {self}")
         return Combined(self, rules).bind(**hyper)
+
+    def arrays(self) -> list[inspect.Parameter]:
+        return positional(*self.takes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _combinator, (self.law.fn.__module__, self.name)

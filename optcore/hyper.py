@@ -11,7 +11,7 @@ import math
 import numbers
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any
 
@@ -50,6 +50,7 @@ class Hyper:
     bounds: tuple[BaseMetadata, ...] = ()
     unit: Unit = field(default_factory=Unit)
     choices: tuple[str, ...] = ()
+    said: Any = field(default=REQUIRED, compare=False)  #: the annotation as the law's author wrote it
 
     @property
     def static(self) -> bool:
@@ -159,7 +160,8 @@ def keywords_of(*functions: Callable[..., Any] | None, skip: Iterable[str] = ())
             continue
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.kind is parameter.KEYWORD_ONLY and name not in found and name not in skip:
-                found[name] = _parse(name, _evaluated(function, parameter.annotation), parameter.default)
+                parsed = _parse(name, _evaluated(function, parameter.annotation), parameter.default)
+                found[name] = replace(parsed, said=parameter.annotation)
     return MappingProxyType(found)
 
 

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from optcore import registry
 from optcore.compose import Chain, chain
 from optcore.hyper import check_all, keywords_of, unknown
-from optcore.plain import numbers_of, plain, rule_of
+from optcore.plain import plain, rule_of
 from optcore.rule import EMPTY, TEMPLATE, Rule
 from optcore.running import runner
 from optcore.scalars import is_host
 from optcore.schedule import Schedule
+from optcore.text import FORMAT, numbers_of, read, shallow
 from optcore.typing import Layout, NonNegative
 
 __all__ = ["Recipe"]
@@ -28,8 +29,6 @@ def _of_leaf(*, lr_factor: NonNegative = 1.0) -> None:
 
 
 OF_LEAF = keywords_of(_of_leaf)
-FORMAT = 1
-"""The version of the JSON form; a reader refuses what it does not know."""
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -128,9 +127,9 @@ class Recipe:
 
         put("rule", rule)
         for name, patterns in (("no_decay", no_decay), ("freeze", freeze)):
-            put(name, tuple(_regex(name, each) for each in ((patterns,) if isinstance(patterns, str) else patterns)))
+            put(name, _patterns(name, patterns))
         put("layout", _layout(layout))
-        put("leaves", _leaves(rule, leaves) if leaves else None)
+        put("leaves", _leaves(rule, leaves) or None)
         put("accumulate", _count(accumulate))
         number = isinstance(average, int | float) and not isinstance(average, bool)
         if average is not None and not (number and 0 <= average < 1):
@@ -215,22 +214,21 @@ class Recipe:
         ``rules`` names rules, combinators and schedules of your own. Raises ValueError for text that is
         no recipe, and the constructor's errors for its contents.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"Recipe: the text is no JSON, {error}; give what to_json wrote") from None
-        if not isinstance(data, dict) or data.pop("optcore", None) != FORMAT or "rule" not in data:
-            raise ValueError(f'Recipe: no recipe of format {FORMAT}; the text must hold "optcore": {FORMAT} and "rule"')
-        known = {"rule", *OPTIONS}
-        for name in data:
-            if name not in known:
-                raise ValueError(unknown("Recipe", "entry", name, known))
-        own = rules or {}
-        if isinstance(data.get("accumulate"), dict):
-            data |= numbers_of({"accumulate": data["accumulate"]}, own)
-        if isinstance(data.get("leaves"), dict):
-            data["leaves"] = {pattern: numbers_of(numbers, own) for pattern, numbers in data["leaves"].items()}
-        return cls(rule_of(data.pop("rule"), own), **data)
+        with shallow("Recipe"):
+            data = read(text, "Recipe")
+            known = {"rule", *OPTIONS}
+            for name in data:
+                if name not in known:
+                    raise ValueError(unknown("Recipe", "entry", name, known))
+            own = rules or {}
+            if isinstance(data.get("accumulate"), dict):
+                data |= numbers_of({"accumulate": data["accumulate"]}, own)
+            if isinstance(data.get("leaves"), dict):
+                data["leaves"] = {
+                    pattern: numbers_of(numbers, own, f"Recipe: leaves[{pattern!r}]")
+                    for pattern, numbers in data["leaves"].items()
+                }
+            return cls(rule_of(data.pop("rule"), own), **data)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = {name: _json(getattr(self, name)) for name in OPTIONS}
@@ -287,10 +285,23 @@ def _clips(clip: Any) -> list[Rule]:
     return [part for parts in flat for part in parts]
 
 
+def _patterns(name: str, given: Any) -> tuple[str, ...]:
+    """Regular expressions, of which one may stand alone."""
+    if not isinstance(given, str | tuple | list):
+        raise TypeError(
+            f"Recipe: {name}={given!r} is of type {type(given).__name__}; give a regular expression or a list of them"
+        )
+    return tuple(_regex(name, each) for each in ([given] if isinstance(given, str) else given))
+
+
 def _regex(name: str, pattern: str) -> str:
+    if not isinstance(pattern, str):
+        raise TypeError(
+            f"Recipe: {name} holds {pattern!r} of type {type(pattern).__name__}; give regular expressions as strings"
+        )
     try:
         re.compile(pattern)
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise ValueError(f"Recipe: {name} holds {pattern!r}, no regular expression: {error}") from None
     return pattern
 
@@ -307,7 +318,7 @@ def _count(value: Any) -> int | Schedule:
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"Recipe: {name}={value!r} is no choice; give {' or '.join(map(repr, choices))}")
     return value
 
@@ -316,7 +327,7 @@ def _layout(layout: Any) -> Any:
     if layout is None:
         return None
     if isinstance(layout, Mapping):
-        return {_regex("layout", k): _layout(v) for k, v in layout.items()}
+        return {_regex("layout", k): _choice("layout", v, ("out_in", "in_out")) for k, v in layout.items()}
     return _choice("layout", layout, ("out_in", "in_out"))
 
 
@@ -324,8 +335,13 @@ def _leaves(rule: Rule, leaves: Any) -> Mapping[str, Mapping[str, Any]]:
     """Patterns with checked numbers, each of which says what it does to the whole's."""
     found, known = {}, {**rule.hypers, **OF_LEAF}
     values = rule.values()
-    for pattern, hyper in leaves.items():
+    form = '{"bias$": {"weight_decay": 0.0}}'
+    if leaves is not None and not isinstance(leaves, Mapping):
+        raise TypeError(f"Recipe: leaves={leaves!r} is of type {type(leaves).__name__}; give a mapping, as {form}")
+    for pattern, hyper in (leaves or {}).items():
         who = f"Recipe: leaves[{pattern!r}]"
+        if not isinstance(hyper, Mapping):
+            raise TypeError(f"{who} is {hyper!r} of type {type(hyper).__name__}; give a mapping of numbers, as {form}")
         checked = check_all(who, known, hyper)
         for name, value in checked.items():
             part, _, last = name.rpartition(".")

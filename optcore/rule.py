@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import GeneratorType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from optcore.described import Described, positional
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
 from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_undrawn
 from optcore.requests import Due, Law
@@ -42,12 +43,12 @@ def _template(
 TEMPLATE = keywords_of(_template)
 RESERVED = {
     "rule", "clip", "no_decay", "freeze", "leaves", "lr_factor", "accumulate", "average", "on_nonfinite",
-    "state_dtype", "rounding", "seed",
+    "state_dtype", "rounding", "seed", "name", "of", "chain", "lead", "like",
 }  # fmt: skip
-"""The options of a recipe, which takes hyper-parameters beside them, and a leaf's share of the learning rate."""
+"""The options of a recipe and the words of its JSON text, which has hyper-parameters beside them."""
 
 
-class Rule(ABC):
+class Rule(Described, ABC):
     """A law with bound hyper-parameters; immutable, compared by value.
 
     Called with keywords only it binds them; called with arrays it takes one step::
@@ -69,6 +70,9 @@ class Rule(ABC):
     bound: Mapping[str, Any]
     names: Names = EMPTY
     """Switches of leaves by regular expressions on their paths, of several the last one's."""
+
+    species = "rule"
+    call = "One step: gives the new parameter and the new state. With keywords alone: gives the rule with them bound."
 
     # What differs between a law, a chain and a combinator.
 
@@ -150,6 +154,9 @@ class Rule(ABC):
                 "it; leave decay out"
             )
         return values
+
+    def arrays(self) -> list[inspect.Parameter]:
+        return [*positional("p", "g", "s"), inspect.Parameter("t", inspect.Parameter.KEYWORD_ONLY)]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.key == other.key
@@ -337,7 +344,7 @@ def rule(
         name = law.__name__
         own = keywords_of(law)
         for taken in RESERVED & set(hypers):
-            raise TypeError(f"{name}: {taken} is an option of a recipe; give the hyper-parameter another name")
+            raise TypeError(f"{name}: {taken} is a word of recipes; give the hyper-parameter another name")
         owned = {"lr": "lr" in own or owns == "p", "decay": "weight_decay" in own, "p": owns == "p"}
         said = {None: (), "lr": ("lr",), "decay": ("decay",), "p": ("lr", "p")}[owns]
         if any(owned[part] is not (part in said) for part in owned if not (part == "lr" and owns == "decay")):

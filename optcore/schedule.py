@@ -9,31 +9,37 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import json
 import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
+from optcore.described import Described, Species, positional
 from optcore.hyper import REQUIRED, Hyper, Varying, check_all, keywords_of, unknown
 from optcore.parts import Part
 from optcore.rule import EMPTY, Conventions
 from optcore.running import runner
 from optcore.scalars import Host, is_host
+from optcore.text import FORMAT, numbers_of, plain, read, shallow
 from optcore.typing import Namespace, Scalar
 
 __all__ = ["Points", "Schedule", "ScheduleOr", "Schedules", "Steps", "resolve", "schedule"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Schedule(Varying):
+class Schedule(Described, Varying):
     """A law of the step. Called with keywords it binds; called with a step it gives the value.
 
     >>> lr = optcore.schedules.cosine(peak=1e-3, steps=10_000)
     >>> lr(5_000)
     0.0005
     """
+
+    species: ClassVar[Species] = "schedule"
+    call: ClassVar[str] = "The value at a step, counted from 0. With keywords alone: gives the schedule with them bound."
 
     name: str
     doc: str
@@ -85,6 +91,26 @@ class Schedule(Varying):
 
     def values(self) -> dict[str, Any]:
         return {**{name: h.default for name, h in self.hypers.items()}, **self.bound}
+
+    def arrays(self) -> list[inspect.Parameter]:
+        return positional("step")
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """The schedule as JSON text; ``from_json`` gives an equal one."""
+        return json.dumps({"optcore": FORMAT, "schedule": plain(self, "Schedule")}, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str, *, rules: Mapping[str, Any] | None = None) -> Schedule:
+        """Read what :meth:`to_json` wrote.
+
+        ``rules`` names schedules of your own, as for a recipe; registered ones are known without. Raises ValueError for
+        text that is no schedule, and the errors of :meth:`bind` for its parameters.
+        """
+        with shallow("Schedule"):
+            data = read(text, "Schedule")
+            if len(data) > 1 or not isinstance(data["schedule"], dict):
+                raise ValueError(f'Schedule: {data!r} is no schedule; give "schedule": {{"schedule": name, ...}} alone')
+            return numbers_of(data, rules or {}, "Schedule")["schedule"]  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self.key == other.key
@@ -230,10 +256,12 @@ def schedule(
         for name, p in signature.parameters.items():
             kind = KINDS.get(hints.get(name))
             if kind:
-                special[name] = kind(name, p.default, (float,))
-        plain = keywords_of(law, skip=special)
+                special[name] = kind(name, p.default, (float,), said=p.annotation)
+        usual = keywords_of(law, skip=special)
+        for taken in {"schedule", "like"} & {*special, *usual}:
+            raise TypeError(f"{law.__name__}: {taken} is a word of a schedule's text; give the parameter another name")
         order = [name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY]
-        hypers = {name: special.get(name) or plain[name] for name in order}
+        hypers = {name: special.get(name) or usual[name] for name in order}
         for library, convention in like.items():
             check_all(f"{law.__name__}(like={library!r})", hypers, convention)
         doc = inspect.getdoc(law) or ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optcore.registry import attributes
-from optcore.rule import Primitive, Rule
+from optcore.rule import Primitive
 from optcore.running import runner
 
 FUNCTIONS = (
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Primitive: ...
 
 else:
-    _law, _laws = attributes(__name__, Rule, "clipping law")
+    _law, _laws = attributes(__name__, "rule", "clipping law")
 
     def __getattr__(name: str) -> Any:
         """Give a function of trees or a law, which stays in this module from then on."""

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Schedule: ...
 
 else:
-    __getattr__, __dir__ = attributes(__name__, Schedule, "schedule")
+    __getattr__, __dir__ = attributes(__name__, "schedule", "schedule")
