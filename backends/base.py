@@ -71,6 +71,11 @@ class Backend:
         """The name of an array's dtype, as ``"float32"``."""
         return str(x.dtype).rpartition(".")[2]
 
+    def fault(self, x: Any) -> str | None:
+        """The words for why an array cannot be trained, though its type is the library's; None where it can be."""
+        del x
+        return None
+
     def cast(self, x: Any, dtype: str) -> Any:
         """The array in another dtype, itself where it has it."""
         return x if self.dtype(x) == dtype else self.xp.astype(x, getattr(self.xp, dtype))

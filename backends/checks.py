@@ -7,6 +7,7 @@ from typing import Any
 
 from optcore.backends.base import COMPUTE, Backend
 from optcore.backends.choice import of
+from optcore.backends.given import check_array
 from optcore.backends.shards import check_gradient, refuse_piece
 from optcore.hyper import REQUIRED
 from optcore.rule import Rule
@@ -30,6 +31,8 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
                     f"{who}: the {what} {path!r} is an array of {of(x).package}, others are of {first.package}; "
                     "give arrays of one library"
                 )
+            if x is not None:
+                check_array(who, f"the {what} {path!r}", first, x)
         kind = backend.dtype(p)
         if kind not in COMPUTE:
             raise TypeError(f"{who}: parameter {path!r} is of dtype {kind}; only floating-point arrays can be trained")

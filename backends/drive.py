@@ -11,6 +11,7 @@ from optcore.backends.checks import fits
 from optcore.backends.convert import into, outward
 from optcore.backends.eager import Eager
 from optcore.backends.fused import engines
+from optcore.backends.given import check_array
 from optcore.backends.leaf import Leaf, Moved
 from optcore.backends.probe import asks_totals
 from optcore.backends.rounding import keys, normal
@@ -24,6 +25,7 @@ __all__ = ["advance", "start"]
 def start(rule: Rule, backend: Backend, p: Any, values: Mapping[str, Any], *, seed: int = 0, path: str = "") -> Any:
     """The state of one leaf before its first step; what is drawn hangs on the seed and the leaf's path."""
     fits(rule, backend, p, path)
+    check_array(rule.name, "the parameter", backend, p)
     dtype = backend.dtype(p)
     if dtype not in COMPUTE:
         raise TypeError(f"{rule.name}: the parameter is of dtype {dtype}; only floating-point arrays can be trained")

@@ -29,6 +29,15 @@ class NumpyBackend(Backend):
     def dtype(self, x: Any) -> str:
         return _name(x.dtype)
 
+    def fault(self, x: Any) -> str | None:
+        if type(x) is not np.ndarray and isinstance(x, np.matrix | np.ma.MaskedArray):
+            kind = "matrix" if isinstance(x, np.matrix) else "masked array"
+            return f"is a {kind} of NumPy, whose arithmetic is another one; give numpy.asarray of it"
+        if not x.dtype.isnative:
+            native = "x.astype(x.dtype.newbyteorder('='))"
+            return f"is of dtype {x.dtype}, in another byte order than this machine's; give {native}"
+        return None
+
     def cast(self, x: Any, dtype: str) -> Any:
         if self.dtype(x) == dtype:
             return x

@@ -7,6 +7,7 @@ from typing import Any
 from optcore.backends.checks import check
 from optcore.backends.choice import of
 from optcore.backends.drive import advance, start
+from optcore.backends.given import check_count, check_state
 from optcore.backends.leaf import Leaf
 from optcore.backends.values import laid_out, numbers
 
@@ -21,8 +22,8 @@ def pure_init(rule: Any, p: Any) -> Any:
 def pure_step(rule: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
     """One step on one leaf, returning new arrays."""
     backend = check(rule.name, [p], [g], [rule.name])
-    if isinstance(t, int | float) and t < 1:
-        raise ValueError(f"{rule.name}: t={t!r} is no count of updates; the first one is t=1")
+    check_count(rule.name, t)
+    check_state(rule, s)
     values = laid_out(numbers(rule.complete(), backend, t - 1, rule.hypers), backend.native_layout)
     shared = [x for x, f in zip(rule.unpack(s), rule.fields, strict=True) if f.shared]
     ((moved, arrays),), _ = advance(rule, backend, [Leaf(p, g, s, t, values)], shared)

@@ -35,7 +35,7 @@ else:
             found = registry.find(name)
         except ValueError as error:
             raise AttributeError(str(error)) from None
-        if not registry.is_own(name):  # one's own can be forgotten
+        if name not in registry.own():  # one's own can be forgotten
             globals()[name] = found
         return found
 

@@ -117,7 +117,10 @@ def signature(arrays: Iterable[Parameter], shown: Mapping[str, tuple[Hyper, Any]
 def documentation(law: Any) -> str:
     """The law's own words and equations, then how it is called, its parameters, conventions and state."""
     shown, given = law.shown(), getattr(law, "conventions", {})
-    likes = [(f'like="{k}"', ", ".join(f"{n}={v!r}" for n, v in each.items()) or "The defaults.") for k, each in given.items()]
+    likes = [
+        (f'like="{k}"', ", ".join(f"{n}={v!r}" for n, v in each.items()) or "The defaults.")
+        for k, each in given.items()
+    ]
     sections = (
         ("Equations", [(equations(law.written()), "")]),
         ("Call", [(f"{law.name if hasattr(law, 'law') else repr(law)}{law.__signature__}", law.call)]),

@@ -172,11 +172,11 @@ def _evaluated(function: Callable[..., Any], annotation: Any) -> Any:
     return typing.get_type_hints(stand_in, globalns=space, include_extras=True)["it"]
 
 
-def unknown(owner: str, kind: str, name: str, known: Iterable[str]) -> str:
-    """The words for a name that is not known, with the nearest ones."""
+def unknown(owner: str, kind: str, name: str, known: Iterable[str], more: str = "") -> str:
+    """The words for a name that is not known, with the nearest ones; where none is near, with all of them and more."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known) or 'none'}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known) or 'none'}{more}"
     return f"{owner}: no {kind} {name!r}; {hint}"
 
 

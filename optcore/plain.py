@@ -47,9 +47,10 @@ def rule_of(data: Any, own: Mapping[str, Any]) -> Rule:
         if not isinstance(found, Combinator):
             raise ValueError(f'Recipe: {name} takes no rules; leave "of": {of!r} out')
         return found(*_parts("of", of, own), **numbers_of(data, own))
+    if isinstance(found, Combinator):
+        raise ValueError(f'Recipe: {name} takes rules; give them as "of": [...]')
     if not isinstance(found, Rule):
-        takes = "takes rules" if isinstance(found, Combinator) else f"is of type {type(found).__name__}, no rule"
-        raise ValueError(f'Recipe: {name} {takes}; give "name": a rule, or a combinator with rules as "of": [...]')
+        raise ValueError(f"Recipe: {name} is of type {type(found).__name__}; give the name of a rule")
     return found.bind(**numbers_of(data, own))
 
 

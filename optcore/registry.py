@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optcore.schedule import Schedule
 
 __all__ = [
-    "applied", "attributes", "clipping", "combinators", "find", "forget", "held", "listen", "members", "named",
+    "applied", "attributes", "clipping", "combinators", "find", "forget", "held", "listen", "members", "named", "own",
     "register", "rules", "schedule", "schedules",
 ]  # fmt: skip
 
@@ -100,6 +100,11 @@ def combinators() -> dict[str, Combinator]:
 def schedules() -> dict[str, Schedule]:
     """Every schedule by name."""
     return _listed("optcore.schedules", "schedule")
+
+
+def own() -> dict[str, Any]:
+    """Every law that was registered, of whichever kind, by name."""
+    return dict(_own)
 
 
 def held() -> dict[str, Any]:
@@ -191,8 +196,12 @@ def register(law: Law) -> Law:
         if _fold(word) in words:
             raise ValueError(f"{who}: {word} is taken, by {words[_fold(word)]}; give {name} another name or title")
     _own[name] = law
-    for listener in _listeners:
-        listener(law, True)
+    try:
+        for listener in _listeners:
+            listener(law, True)
+    except ValueError:
+        del _own[name]
+        raise
     return law  # type: ignore[return-value]
 
 
@@ -234,11 +243,6 @@ def attributes(package: str, kind: Species, word: str) -> tuple[Callable[[str], 
     return get, lambda: list(_listed(package, kind))
 
 
-def is_own(name: str) -> bool:
-    """Tell whether this is the name of a law that the library does not have."""
-    return name in _own
-
-
 def _listed(package: str, kind: Species) -> dict[str, Any]:
     """The laws of a folder, with those of one's own that would stand there."""
     found = members(package, kind)
@@ -265,8 +269,9 @@ def _sought(who: str, word: str, name: str, folders: Any) -> Any:
             break
         _install()
     own = [n for n, law in _own.items() if _place(law) in places]
+    more = "; one of your own is known once it is registered, with optcore.register"
     missing = "".join(f". Laws may be missing, since {words}" for words in _broken)
-    raise ValueError(unknown(who, word, name, [*known, *own]) + missing)
+    raise ValueError(unknown(who, word, name, [*known, *own], more) + missing)
 
 
 def _place(law: Any) -> tuple[str, Species]:

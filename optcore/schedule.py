@@ -39,7 +39,9 @@ class Schedule(Described, Varying):
     """
 
     species: ClassVar[Species] = "schedule"
-    call: ClassVar[str] = "The value at a step, counted from 0. With keywords alone: gives the schedule with them bound."
+    call: ClassVar[str] = (
+        "The value at a step, counted from 0. With keywords alone: gives the schedule with them bound."
+    )
 
     name: str
     doc: str

@@ -126,3 +126,12 @@ globals().update(
 __getattr__, __dir__ = native.attributes(
     "keras", _named, [*__all__, *table("keras")]
 )  # and rules that were added later
+
+
+def _registered(law: Any, known: bool) -> None:
+    """Make the class of a law when it is registered: a saved model does not ask for it by :func:`__getattr__`."""
+    if known and law.species == "rule":
+        globals()[law.title] = _named(law.title)
+
+
+native.registry.listen(_registered)

@@ -13,6 +13,7 @@ from optcore.adapters import native
 from optcore.adapters.keras.options import THRESHOLDS, check_base, decoded, encoded, fresh, same_state, settle
 from optcore.adapters.keras.state import Start, Variables, dense, summed, traced, values_of
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.native.numbers import from_text, to_text
 from optcore.backends.base import COMPUTE, Backend, missing
 from optcore.backends.leaves import Marks, marks, numbers_at
 from optcore.backends.optimizer import advance_all, begin
@@ -46,18 +47,23 @@ def _backend() -> Backend:
 
 @keras.saving.register_keras_serializable(package="optcore")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule of ours as Keras' own kind; the step is Keras' iteration."""
+    """A schedule of ours as Keras' own kind, by its text; the step is Keras' iteration.
 
-    def __init__(self, recipe: str) -> None:
-        self.recipe = recipe
-        self._schedule = Recipe.from_json(recipe).values["lr"]
+    ``recipe`` is the word of configurations that were saved before schedules had a text of their own.
+    """
+
+    def __init__(self, schedule: str | None = None, *, recipe: str | None = None) -> None:
+        text = schedule if recipe is None else recipe
+        if text is None or (schedule is not None and recipe is not None):
+            raise TypeError("optcore.adapters.keras.LearningRate: give schedule, the text of Schedule.to_json, alone")
+        self._schedule = from_text(text)
 
     def __call__(self, step: Any) -> Any:
         return self._schedule.at(_backend().xp, keras.ops.cast(step, _wide()))
 
     def get_config(self) -> dict[str, Any]:
-        """The schedule as the text of a recipe."""
-        return {"recipe": self.recipe}
+        """The schedule as its text."""
+        return {"schedule": to_text(self._schedule)}
 
 
 def schedule(law: Schedule | float) -> LearningRate:
@@ -69,7 +75,7 @@ def schedule(law: Schedule | float) -> LearningRate:
             f"optcore.adapters.keras.schedule: {law!r} is of type {type(law).__name__}; give a schedule of "
             "optcore.schedules or a number"
         )
-    return LearningRate(Recipe("sgd", lr=law).to_json(indent=None))
+    return LearningRate(to_text(law))
 
 
 @dataclass

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from optcore.adapters.native import Native
-from optcore.adapters.native.numbers import from_text, to_text
+from optcore.adapters.native.numbers import RECIPES, from_text, to_text
 from optcore.backends.numpy import backend as host
 from optcore.backends.numpy import np
 from optcore.backends.optimizer import begin
@@ -34,21 +34,8 @@ BASE = (
 BUILT = ("use_ema", "gradient_accumulation_steps")
 """Those that decide which variables there are."""
 
-RECIPES: dict[str, Recipe] = {}
-"""Recipes by their JSON text, which is what a configuration can keep; those of own rules stay known."""
-
-
-def text_of(recipe: Recipe) -> str:
-    """The JSON text of a recipe, by which it is found again."""
-    text = recipe.to_json(indent=None)
-    while RECIPES.setdefault(text, recipe) != recipe:
-        text += " "  # another rule of this name: the text stays JSON and is another key
-    return text
-
-
-def recipe_of(text: str) -> Recipe:
-    """The recipe of a JSON text."""
-    return RECIPES.get(text) or RECIPES.setdefault(text, Recipe.from_json(text))
+text_of, recipe_of = RECIPES.write, RECIPES.read
+"""The JSON text of a recipe, by which it is found again, and the recipe of a text."""
 
 
 def encoded(value: Any) -> Any:

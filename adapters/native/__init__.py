@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -145,11 +146,9 @@ def constructor(library: str, name: str, like: str | None = None) -> Constructor
         folded = {_fold(other): other for other in _table(like)}
         if _fold(name) in folded and RATE[like] in _own(like, folded[_fold(name)]).defaults:
             return _translated(library, name, _own(like, folded[_fold(name)]), like)
-    known = {**registry.rules(), **registry.clipping()}
-    by_title = {_fold(_title(library, rule)): rule for rule in known.values()}
-    if _fold(name) not in by_title or name not in names(library):
+    rule: Any = _rule(library, name)
+    if rule is None or (name not in _table(library) and _fold(name) in map(_fold, _table(library))):
         raise ValueError(unknown(f"optcore.adapters.{library}", "optimizer", name, names(library)))
-    rule: Any = by_title[_fold(name)]
     if like is not None and like != library:
         rule = rule.bind(like=like)
     elif library in rule.conventions:
@@ -157,13 +156,44 @@ def constructor(library: str, name: str, like: str | None = None) -> Constructor
     return of_rule(library, rule)
 
 
+def _rule(library: str, name: str) -> Any:
+    """The rule behind a name in a library's spelling, or None; installed packages are asked for what is not ours."""
+    for known in (registry.held, lambda: {**registry.rules(), **registry.clipping()}):
+        for rule in known().values():
+            if hasattr(rule, "title") and _fold(_title(library, rule)) == _fold(name):
+                fits = name in (*_table(library), _title(library, rule))
+                return rule if fits else None
+    return None
+
+
 def attributes(
     library: str, make: Callable[[str], Any], own: list[str]
 ) -> tuple[Callable[[str], Any], Callable[[], Any]]:
     """Module-level ``__getattr__`` and ``__dir__`` that show a library's constructors as attributes.
 
-    What was made stays in the adapter's module: a class is one object for as long as the process runs.
+    What was made stays in the adapter's module: a class is one object for as long as the process runs, or until the
+    law of one's own that it was made of is forgotten.
     """
+    taken = {_fold(name): name for name in (*own, *_table(library))}
+
+    def hidden(law: Any) -> str | None:
+        """The words for a law that the adapter cannot show, since it has something else of that name."""
+        other = law.species == "rule" and taken.get(_fold(_title(library, law)))
+        words = f"{law.name}: optcore.adapters.{library} has another {other}; give the law another name or title"
+        return words if other else None
+
+    def changed(law: Any, known: bool) -> None:
+        if known and (words := hidden(law)):
+            raise ValueError(words)
+        if law.species == "rule" and not known:
+            vars(sys.modules[f"optcore.adapters.{library}"]).pop(_title(library, law), None)
+            for cached in (constructor, make):
+                getattr(cached, "cache_clear", lambda: None)()
+
+    registry.listen(changed)
+    for law in registry.own().values():
+        if words := hidden(law):
+            warnings.warn(words, RuntimeWarning, stacklevel=3)
 
     def get(name: str) -> Any:
         if name.startswith("_"):

@@ -14,6 +14,7 @@ from typing import Any
 
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
+from optcore.adapters.native.numbers import RECIPES
 from optcore.adapters.native.schedules import table
 from optcore.adapters.torch.clipping import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from optcore.adapters.torch.optimizer import TorchOptimizer
@@ -72,14 +73,10 @@ def from_rule(rule: Any) -> type[TorchOptimizer]:
     return _class(native.of_rule("torch", rule))
 
 
-RECIPES: dict[str, Recipe] = {}
-"""Recipes by their JSON text, which is what a group can keep; those of rules of one's own stay known."""
-
-
 def _from_json(recipe: str, lr: Any = None, weight_decay: Any = None) -> Native:
     """The recipe of a JSON text, with the group's decay; the rate is the group's own and comes with each step."""
     del lr
-    found = RECIPES.get(recipe) or RECIPES.setdefault(recipe, Recipe.from_json(recipe))
+    found = RECIPES.read(recipe)
     same = weight_decay is None or weight_decay == found.values["weight_decay"]
     return Native(found if same else found.replace(weight_decay=weight_decay))
 
@@ -94,11 +91,10 @@ def from_recipe(recipe: Recipe, params: Iterable[Any]) -> TorchOptimizer:
     well; where the recipe's is a schedule its current value is written there before each step. Patterns of the recipe
     need parameter names: give ``model.named_parameters()``. Raises ValueError where they are missing.
     """
-    text = recipe.to_json(indent=None)
-    while RECIPES.setdefault(text, recipe) != recipe:
-        text += " "  # another rule of this name: the text stays JSON and is another key
     values = recipe.values
-    optimizer: TorchOptimizer = FromRecipe(params, recipe=text, lr=values["lr"], weight_decay=values["weight_decay"])
+    optimizer: TorchOptimizer = FromRecipe(
+        params, recipe=RECIPES.write(recipe), lr=values["lr"], weight_decay=values["weight_decay"]
+    )
     if recipe.no_decay or recipe.freeze or recipe.leaves or isinstance(recipe.layout, Mapping):
         if any("param_names" not in group for group in optimizer.param_groups):
             raise ValueError(
