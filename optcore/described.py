@@ -101,7 +101,7 @@ def positional(*names: str) -> list[Parameter]:
 
 
 def signature(arrays: Iterable[Parameter], shown: Mapping[str, tuple[Hyper, Any]], *, like: bool) -> Signature:
-    """The parameters in front, and the hyper-parameters as keywords; ``**hyper`` for those with a dot, as ``adam.lr``."""
+    """The parameters in front, then the hyper-parameters as keywords; ``**hyper`` for those with a dot."""
     found, more = list(arrays), []
     for name, (hyper, value) in shown.items():
         if name.isidentifier() and not keyword.iskeyword(name):

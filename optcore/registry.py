@@ -301,9 +301,9 @@ def _install() -> None:
                 _broken.append(f"{words}, {type(error).__name__}: {error}")
 
 
-def _names_of(law: Any) -> set[str]:
+def _names_of(law: Any) -> tuple[str, str]:
     """The names that a law has: its own, and that of its class in PyTorch and Keras."""
-    return {law.name, getattr(law, "title", law.name)}
+    return law.name, getattr(law, "title", law.name)
 
 
 def _fold(name: str) -> str:
