@@ -15,9 +15,13 @@ from optcore.rule import Rule
 __all__ = ["asks_totals", "reads_parameter", "sample", "starts_from_values"]
 
 
-def sample(rule: Rule, side: int = 2) -> Any:
-    """A leaf of ones that the rule takes, a matrix where it takes any."""
-    return np.ones((side,) * (rule.ndim or 2))
+def sample(rule: Rule, elements: int = 4) -> Any:
+    """A leaf of ones with as many axes as the rule takes, a matrix where it takes any.
+
+    Every axis has the same length, at least 2, so that the leaf has about the given number of elements.
+    """
+    axes = 2 if rule.ndim is None else rule.ndim
+    return np.ones((max(2, round(elements ** (1 / max(axes, 1)))),) * axes)
 
 
 def _begun(rule: Rule, p: Any) -> tuple[Any, dict[str, Any]]:

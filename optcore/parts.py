@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from optcore.typing import DRAWN, NOISE, SHARED, Unit
 
-__all__ = ["Field", "NoState", "Part", "Refresh", "fields_of", "refuse_undrawn"]
+__all__ = ["Field", "NoState", "Part", "Refresh", "fields_of", "refuse_positional", "refuse_undrawn"]
 
 
 class NoState(NamedTuple):
@@ -57,6 +57,25 @@ class Refresh:
     every: str
     at: int = 1
     first: Callable[..., Any] | None = None
+
+
+def refuse_positional(law: Callable[..., Any]) -> None:
+    """Raise TypeError for a law that does not take ``(xp, p, g, s, t)`` and everything else by keyword."""
+    parameters = list(inspect.signature(law).parameters.values())
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    call = f"def {law.__name__}(xp, p, g, s, t, *, ...)"
+    if len(placed) < 5:
+        names = ", ".join(p.name for p in placed) or "nothing"
+        raise TypeError(f"{law.__name__}: the law takes {names} by position; a law begins as {call}")
+    if len(placed) > 5:
+        names = [p.name for p in placed[5:]]
+        raise TypeError(
+            f"{law.__name__}: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} positional, and "
+            f"hyper-parameters are keyword-only; write a star before {names[0]}, as in {call}"
+        )
+    for p in parameters:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise TypeError(f"{law.__name__}: {p} stands for no certain hyper-parameters; name each, as in {call}")
 
 
 def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from optcore.described import Described, positional
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
-from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_undrawn
+from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_positional, refuse_undrawn
 from optcore.requests import Due, Law
 from optcore.running import runner
 from optcore.typing import Namespace, NonNegative
@@ -336,6 +336,7 @@ def rule(
         refresh = Refresh(*refresh)
 
     def decorate(law: Callable[..., Any]) -> Primitive:
+        refuse_positional(law)
         functions = [law, init, *((refresh.fn, refresh.first) if refresh else ())]
         hypers = {**TEMPLATE, **keywords_of(*functions)}
         template = {k: v for k, v in (("lr", lr), ("decay", decay)) if v is not None}

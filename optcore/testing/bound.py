@@ -228,6 +228,15 @@ class BoundNamespace(Interpreter):
         error = np.where(room > 0, np.log1p(x.error / np.where(room > 0, room, 1.0)), np.inf)
         return self.rounded(np.log(x.value), error, ELEMENTARY)
 
+    def cos(self, x: Any) -> Bounded:
+        self.used.add("cos")
+        return self.rounded(np.cos(x.value), np.minimum(x.error, 2.0), ELEMENTARY)
+
+    def floor(self, x: Any) -> Bounded:
+        value = np.floor(x.value)
+        ends = np.floor(x.value + x.error) - value, value - np.floor(x.value - x.error)
+        return Bounded(self, value, np.maximum(*ends))
+
     def maximum(self, a: Any, b: Any) -> Bounded:
         return self._extreme(self.lift(a), self.lift(b), np.maximum, 1.0)
 
@@ -294,6 +303,9 @@ class BoundNamespace(Interpreter):
     def permute_dims(self, x: Bounded, axes: tuple[int, ...]) -> Bounded:
         return self._both(x, lambda v: np.permute_dims(v, axes))
 
+    def broadcast_to(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
+        return self._both(x, lambda v: np.broadcast_to(v, shape))
+
     def reshape(self, x: Bounded, shape: tuple[int, ...]) -> Bounded:
         return self._both(x, lambda v: np.reshape(v, shape))
 
@@ -306,6 +318,11 @@ class BoundNamespace(Interpreter):
     def sort(self, x: Bounded) -> Bounded:
         """Of two vectors that are nowhere further apart, the sorted ones are nowhere further apart."""
         return Bounded(self, np.sort(x.value), np.broadcast_to(np.max(x.error), x.shape))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotImplementedError(f"xp.{name} has no error bound; call it in a function marked @optcore.matrix.opaque")
 
     def opaque(self, step: Callable[..., Any], *arrays: Any) -> Any:
         self.used.add(step.__name__)

@@ -86,7 +86,15 @@ def _value(x: Any) -> Any:
 
 
 class ExactNamespace:
-    """The functions of a law that rounds nothing where sums and products do not."""
+    """The functions of a law that rounds nothing where sums and products do not.
+
+    NotImplementedError for any other: such a law is not compared.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotImplementedError(f"{name} of rational numbers")
 
     def lift(self, x: Any) -> Exact:
         """Numbers as the fractions they are."""
@@ -122,3 +130,15 @@ class ExactNamespace:
 
     def sum(self, x: Exact, *, axis: Any = None, keepdims: bool = False) -> Exact:
         return Exact(np.sum(x.value, axis=axis, keepdims=keepdims))
+
+    def max(self, x: Exact, *, axis: Any = None, keepdims: bool = False) -> Exact:
+        return Exact(np.max(x.value, axis=axis, keepdims=keepdims))
+
+    def reshape(self, x: Exact, shape: tuple[int, ...]) -> Exact:
+        return Exact(np.reshape(x.value, shape))
+
+    def broadcast_to(self, x: Exact, shape: tuple[int, ...]) -> Exact:
+        return Exact(np.broadcast_to(x.value, shape))
+
+    def permute_dims(self, x: Exact, axes: tuple[int, ...]) -> Exact:
+        return Exact(np.permute_dims(x.value, axes))

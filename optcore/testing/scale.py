@@ -115,7 +115,7 @@ def _direction_unit(rule: Rule) -> Unit:
 
     if "lr" in rule.owns:
         return Unit(p=1)
-    shape = (2, 2) if rule.ndim == 2 else (2,)
+    shape = (2,) * (1 if rule.ndim is None else rule.ndim)
     rng = np.random.default_rng(0)
     p, drawn = (np.asarray(rng.integers(1, 9, shape) / 8.0) for _ in range(2))
     plain = {n: h.default for n, h in rule.hypers.items() if n in ("weight_decay", "maximize")}

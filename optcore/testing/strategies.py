@@ -15,7 +15,7 @@ try:
 except ImportError:
     raise missing("hypothesis", "proof") from None
 
-__all__ = ["Case", "cases", "dyadic_cases", "hyper_parameters", "number"]
+__all__ = ["Case", "cases", "dyadic_cases", "hyper_parameters", "number", "shapes"]
 
 SHAPES = ((), (1,), (7,), (4, 3), (3, 5), (2, 3, 2))
 DYADIC = (0.5, 0.75, 0.875)
@@ -106,8 +106,10 @@ def _own(name: str) -> bool:
     return name.rpartition(".")[2] not in TEMPLATE
 
 
-def _shapes(rule: Rule) -> st.SearchStrategy[tuple[int, ...]]:
-    return st.sampled_from([s for s in SHAPES if rule.ndim in (None, len(s))])
+def shapes(rule: Rule) -> list[tuple[int, ...]]:
+    """The shapes of leaves that a rule is proven on: of every number of axes, or of the one it takes."""
+    found = [s for s in SHAPES if rule.ndim in (None, len(s))]
+    return found or [(2, 3, *(2,) * ((rule.ndim or 0) - 2))]
 
 
 @st.composite
@@ -122,7 +124,7 @@ def cases(
 ) -> Case:
     """Rules at work on arrays whose elements span ``2 * decades`` powers of ten, with a share of zeros."""
     bound = rule.bind(**draw(hyper_parameters(rule, around_one=around_one)))
-    shape = draw(_shapes(rule))
+    shape = draw(st.sampled_from(shapes(rule)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
     def array() -> Any:
@@ -147,7 +149,7 @@ def dyadic_cases(draw: st.DrawFn, rule: Rule, *, steps: int) -> Case:
         if _own(name):
             values[name] = draw(number(h)) if h.static else draw(st.sampled_from(_dyadic(h)))
             values[name] = "out_in" if name.endswith("layout") else values[name]
-    shape = draw(_shapes(rule))
+    shape = draw(st.sampled_from(shapes(rule)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     arrays = [np.asarray(rng.integers(-16, 17, shape) / 8.0) for _ in range(steps + 1)]
     return Case(rule.bind(**values), arrays[0], tuple(arrays[1:]))
@@ -157,8 +159,7 @@ def plain_cases(rule: Rule) -> list[Case]:
     """One case of each shape, with the rule's own hyper-parameters and elements of one order of magnitude."""
     rng = np.random.default_rng(0)
     bound = rule.bind(**{name: 1.0 for name, value in rule.values().items() if value is REQUIRED})
-    shapes = [s for s in SHAPES if rule.ndim in (None, len(s))]
-    found = [Case(bound, rng.normal(size=s) + 0.5, (rng.normal(size=s), rng.normal(size=s))) for s in shapes]
+    found = [Case(bound, rng.normal(size=s) + 0.5, (rng.normal(size=s), rng.normal(size=s))) for s in shapes(rule)]
     for case in found:
         case.grads[1].reshape(-1)[:1] = 0.0  # some laws are told apart by an element without a gradient
     return found

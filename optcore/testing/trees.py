@@ -28,7 +28,7 @@ def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
     rule = case.rule
     if case.p.ndim == 0 or case.p.shape[0] < 2:
         return True
-    elementary = inexact_operations(rule) & {"exp", "expm1", "log", "power"}
+    elementary = inexact_operations(rule) & {"exp", "expm1", "log", "power", "cos"}
     totals = asks_totals(ready(rule)) or bool(elementary)
     grads = case.grads[:1] if totals else case.grads
     cuts = {0, case.p.ndim - 1} if rule.axes and case.p.shape[-1] > 1 else {0}  # between rows and through them

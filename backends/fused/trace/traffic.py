@@ -40,9 +40,9 @@ def passes(rule: Rule) -> int | None:
     return None if found is None else len(found.passes)
 
 
-def kept(rule: Rule, side: int = 64) -> float:
-    """Numbers that a leaf of this side keeps for each of its elements: the size of the state over the parameter's."""
-    p = sample(rule, side)
+def kept(rule: Rule, elements: int = 64 * 64) -> float:
+    """The numbers that a leaf of about so many elements keeps for each of them: its state's size over its own."""
+    p = sample(rule, elements)
     state = rule.unpack(rule.start(backend.xp, p, usual(rule, backend)))
     held = [x for f, x in zip(rule.fields, state, strict=True) if x is not None and not f.shared and not f.noise]
     return sum(x.size for x in held) / float(p.size)
