@@ -14,8 +14,8 @@ import numpy as np
 
 from optcore import registry
 from optcore.adapters.cli.contest import SHOWN, WORKS, elements, interleaved, on_numpy, shapes_of, stream, working
+from optcore.adapters.cli.names import RULES, count, ready, rules_of
 from optcore.backends import fused
-from optcore.hyper import unknown
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 
@@ -34,15 +34,37 @@ unit, at_most, measured, met}. What was not or cannot be measured is null.
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.epilog = KEYS
-    parser.add_argument("--rule", action="append", metavar="NAME", help="a rule; repeatable; all where none is given")
-    parser.add_argument("--size", type=int, metavar="N", help=f"elements of the one tensor ({SIZE}; for targets 2**24)")
-    parser.add_argument("--work", default="tensor", choices=list(WORKS), help="one tensor, or those of a real network")
-    parser.add_argument("--repeat", type=int, default=ROUNDS, metavar="N", help=f"rounds; the median counts ({ROUNDS})")
-    parser.add_argument("--against", action="store_true", help="measure the installed libraries' own optimizers too")
-    parser.add_argument("--targets", action="store_true", help="measure the table of targets in place of the rules")
-    parser.add_argument("--case", action="append", metavar="C", help="of the targets, these cases alone; repeatable")
-    parser.add_argument("--check", action="store_true", help="fail where a target is missed")
-    parser.add_argument("--json", metavar="FILE", help="also write what was measured to a file")
+    parser.add_argument("names", nargs="*", metavar="RULE", help=f"{RULES} Without a name all rules are timed.")
+    parser.add_argument("--rule", action="append", metavar="RULE", help="The same as a RULE that is only named.")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help=f"Give the one tensor so many elements; {SIZE} where it is not given, and 2**24 for targets.",
+    )
+    parser.add_argument(
+        "--work", default="tensor", choices=list(WORKS), help="Time one tensor, or the tensors of a real network."
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=ROUNDS,
+        metavar="N",
+        help=f"Make so many rounds, of which the median counts; {ROUNDS} where it is not given.",
+    )
+    parser.add_argument(
+        "--against", action="store_true", help="Measure the installed libraries' own optimizers of the same name, too."
+    )
+    parser.add_argument(
+        "--targets", action="store_true", help="Measure the table of targets in place of the rules; it takes no RULE."
+    )
+    parser.add_argument(
+        "--case", action="append", metavar="C", help="Of the targets, measure this case; it may be given several times."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="Exit with status 1 where a target is missed; without it none is judged."
+    )
+    parser.add_argument("--json", metavar="FILE", help="Write what was measured to a file of JSON, too; see below.")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,6 +77,12 @@ def run(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name}={value} is no count; give a whole number of at least 1")
+    options.names += options.rule or []
+    if options.targets and options.names:
+        raise ValueError(f"--targets measures cases, and no rules, as {options.names[0]}; name a case by --case")
+    if (options.case or options.check) and not options.targets:
+        given = "--check judges" if options.check else f"--case={options.case[0]} is a case of"
+        raise ValueError(f"{given} --targets; give --targets, too")
     if options.json:
         open(options.json, "w", encoding="utf-8").close()  # a path that cannot be written is known before the work
     console = Console()
@@ -79,15 +107,6 @@ def machine() -> dict[str, Any]:
     return {**found, **python, **{name: version(name) for name in LIBRARIES}}
 
 
-def chosen(names: list[str] | None) -> dict[str, Rule]:
-    """The rules of these names, all where there is none; ValueError with the nearest names for an unknown one."""
-    every = registry.rules()
-    for name in names or ():
-        if name not in every:
-            raise ValueError(unknown("bench", "rule", name, every))
-    return {name: every[name] for name in names or every}
-
-
 def alone(rule: Rule, work: str, size: int, rounds: int, against: Callable[[], Any] | None) -> tuple[Any, float | None]:
     """One rule on NumPy arrays in place, and the seconds of the stream that took turns with it."""
     from optcore.backends.fused.trace.traffic import traffic
@@ -110,7 +129,8 @@ def _rules(options: argparse.Namespace, console: Any) -> tuple[dict[str, Any], b
     from optcore.adapters.cli import peers
     from optcore.backends.fused.trace.traffic import traffic
 
-    rules, size = chosen(options.rule), options.size or SIZE
+    rules = {name: ready(rule) for name, rule in rules_of(options.names, registry.rules).items()}
+    size = options.size or SIZE
     shapes = WORKS[options.work](size)
     against = on_numpy(stream, shapes, np.random.default_rng(0)) if fused.usable() else None
     streamed = []
@@ -184,7 +204,8 @@ def _show(console: Any, results: dict[str, Any]) -> None:
             console.print(f"{name}: {peer} could not run: {escape(why)}", highlight=False)
     gb, kernels = results["stream_gb_per_s"], results["kernels"]
     speed = "not measured: it wants llvmlite" if gb is None else f"{gb:.1f} GB/s, 4 arrays read and 3 written"
-    console.print(f"Stream: {speed}. Kernels: {kernels['in_memory']} in memory, {kernels['compiled']} compiled.")
+    held = f"{count(kernels['in_memory'], 'kernel')} in memory, {kernels['compiled']} compiled"
+    console.print(f"Stream: {speed}. In this process: {held}.")
 
 
 def _cell(value: float | None, kind: str) -> str:

@@ -76,11 +76,17 @@ SHOWN: Mapping[str, str] = {
 
 
 def shapes_of(rule: Rule, work: str, size: int) -> Shapes:
-    """The tensors that a rule is timed on: one square matrix for a law of rows, columns or matrices."""
-    if not rule.axes:
+    """The tensors that a rule is timed on.
+
+    A law of rows, columns or matrices has one square matrix, and one that takes leaves of another number of axes such
+    a leaf, with sides of one length.
+    """
+    if not rule.axes and rule.ndim is None:
         return WORKS[work](size)
-    side = math.isqrt(min(size, MATRIX))
-    return [(side, side)]
+    axes = rule.ndim or 2
+    elements = min(size, MATRIX) if rule.axes else size
+    side = math.isqrt(elements) if axes == 2 else max(1, round(elements ** (1 / axes)))
+    return [(side,) * axes]
 
 
 def elements(shapes: Shapes) -> int:

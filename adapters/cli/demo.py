@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from optcore.adapters.cli import task as tasks
+from optcore.adapters.cli.names import count
 from optcore.recipe import Recipe
 
 EPOCHS = 20
 AGREES, LEARNS = 1e-8, 0.95
 """The default recipe must end this close to NumPy and classify this share of the test images."""
+EXTRAS = {"torch": "torch", "jax": "jax", "optax": "jax", "keras": "keras", "tensorflow": "tensorflow"}
+"""The extra that installs each package."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,22 @@ RUNS = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--rule", metavar="NAME", help="another rule in place of adamw")
-    which.add_argument("--recipe", metavar="FILE", help="a recipe's JSON file in place of the default recipe")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help=f"passes over the images ({EPOCHS})")
-    parser.add_argument("--output", default="optcore-demo.png", metavar="FILE", help="where to draw the loss curves")
+    which.add_argument("--rule", metavar="NAME", help="Train with this rule in place of adamw.")
+    which.add_argument("--recipe", metavar="FILE", help="Train with the recipe in this JSON file, not the default one.")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=EPOCHS,
+        metavar="N",
+        help=f"Go so many times through the images; {EPOCHS} where it is not given.",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="optcore-demo.png",
+        metavar="FILE",
+        help="Draw the loss curves into this file, optcore-demo.png where it is not given.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,7 +80,8 @@ def run(options: argparse.Namespace) -> int:
     recipe = _recipe(options, len(task.order))
     console = Console()
     console.print(
-        f"Training on {len(task.train[0])} handwritten digits, {len(task.order)} steps, float64: {escape(str(recipe))}"
+        f"Training on {len(task.train[0]):,} handwritten digits, {count(len(task.order), 'step')}, float64: "
+        f"{escape(str(recipe))}"
     )
     present = [r for r in RUNS if all(importlib.util.find_spec(name) for name in r.needs)]
     results: dict[str, Any] = {}
@@ -80,11 +96,24 @@ def run(options: argparse.Namespace) -> int:
             )
     plain = options.rule is None and options.recipe is None
     ok = _show(console, results, task, plain and options.epochs >= EPOCHS)
-    absent = [r.label for r in RUNS if r not in present]
-    if absent:
-        console.print(f"Not installed: {', '.join(absent)}. pip install 'optcore\\[torch,jax,keras]' adds them.")
+    for line in absent():
+        console.print(escape(line), highlight=False)
     _draw(console, results, options.output)
     return 0 if ok else 1
+
+
+def absent() -> list[str]:
+    """A line for all frameworks that lack the same packages, with the command that installs them."""
+    lacking: dict[str, list[str]] = {}
+    for each in RUNS:
+        extras = dict.fromkeys(EXTRAS[name] for name in each.needs if not importlib.util.find_spec(name))
+        if extras:
+            lacking.setdefault(",".join(extras), []).append(each.label)
+    return [
+        f"{' and '.join(labels)} {'was' if len(labels) == 1 else 'were'} left out, for what is not installed: "
+        f"pip install 'optcore[{extras}]'"
+        for extras, labels in lacking.items()
+    ]
 
 
 def _recipe(options: argparse.Namespace, steps: int) -> Recipe:
@@ -113,29 +142,41 @@ def _work(each: Run, recipe: Path, epochs: int, out: Path, advance: Any) -> dict
 
 
 def _show(console: Any, results: dict[str, Any], task: tasks.Task, judged: bool) -> bool:
-    """Print the table; whether every framework agrees with NumPy and learns, where that is judged."""
+    """Print the table; whether every framework agrees with NumPy and learns, where that is judged.
+
+    NumPy alone has nothing to agree with, and nothing is said of it.
+    """
     from rich.table import Table
 
-    table = Table(title="One recipe everywhere")
-    for column in ("framework", "loss", "test accuracy", "largest difference to NumPy", "optimizer step", "own AdamW"):
+    several = len(results) > 1
+    table = Table(title="One recipe everywhere" if several else "The recipe on NumPy")
+    far = ("largest difference to NumPy",) if several else ()
+    for column in ("framework", "loss", "test accuracy", *far, "optimizer step", *(("own AdamW",) if several else ())):
         table.add_column(column, justify="left" if column == "framework" else "right")
     reference = _params(results["NumPy"])
-    ok = True
+    agree = learn = True
     for label, result in results.items():
         params = _params(result)
-        far = max(float(np.abs(p - q).max()) for p, q in zip(params, reference, strict=True))
+        difference = max(float(np.abs(p - q).max()) for p, q in zip(params, reference, strict=True))
         share = tasks.accuracy(params, task)
-        ok = ok and (not judged or (far <= AGREES and share > LEARNS))
-        loss = float(np.mean(result["losses"][-20:]))
-        own = f"{1e6 * float(result['own']):.0f} µs" if "own" in result else "-"
-        difference = "reference" if label == "NumPy" else f"{far:.1e}"
-        table.add_row(
-            label, f"{loss:.4f}", f"{100 * share:.1f} %", difference, f"{1e6 * float(result['ours']):.0f} µs", own
-        )
+        agree, learn = agree and difference <= AGREES, learn and share > LEARNS
+        cells = [label, f"{float(np.mean(result['losses'][-20:])):.4f}", f"{100 * share:.1f} %"]
+        if several:
+            cells.append("reference" if label == "NumPy" else f"{difference:.1e}")
+        cells.append(f"{1e6 * float(result['ours']):.0f} µs")
+        if several:
+            cells.append(f"{1e6 * float(result['own']):.0f} µs" if "own" in result else "-")
+        table.add_row(*cells)
     console.print(table)
-    if judged:
+    if not judged:
+        return True
+    ok = agree and learn
+    if several:
         verdict = "[green]agree" if ok else "[red]do not all agree"
         console.print(f"{verdict}[/] with NumPy to {AGREES:g} and classify more than {100 * LEARNS:g} % right")
+    else:
+        verdict = "[green]classifies" if ok else "[red]does not classify"
+        console.print(f"{verdict}[/] more than {100 * LEARNS:g} % right")
     return ok
 
 
@@ -145,22 +186,13 @@ def _params(result: dict[str, Any]) -> list[Any]:
 
 def _draw(console: Any, results: dict[str, Any], output: str) -> None:
     """The loss curves, where matplotlib is installed."""
-    if not importlib.util.find_spec("matplotlib"):
-        console.print("No picture: pip install 'optcore\\[plot]' draws the loss curves.")
-        return
-    import matplotlib
     from rich.markup import escape
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
+    if not importlib.util.find_spec("matplotlib"):
+        console.print("No picture was drawn: pip install 'optcore\\[plot]'", highlight=False)
+        return
+    from optcore.adapters.cli.losses import losses_figure
 
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for i, (label, result) in enumerate(results.items()):
-        losses = np.asarray(result["losses"])
-        width = max(len(losses) // 60, 1)
-        smooth = losses[: len(losses) // width * width].reshape(-1, width).mean(axis=1)
-        axes.plot(np.arange(len(smooth)) * width, smooth, label=label, linewidth=6 - 0.8 * i, alpha=0.7)
-    axes.set(xlabel="step", ylabel="training loss", yscale="log", title="The same recipe in every framework")
-    axes.legend()
-    figure.savefig(output, dpi=120)
+    losses = {label: np.asarray(result["losses"]) for label, result in results.items()}
+    losses_figure(losses).savefig(output, dpi=150)
     console.print(f"Loss curves: {escape(output)}")

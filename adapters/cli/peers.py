@@ -193,9 +193,11 @@ def main(framework: str, request: str) -> None:
     """Time every rule of the request and print what was measured, one line each."""
     wanted = json.loads(request)
     for name in wanted["rules"]:
-        rule = registry.find(name)
+        rule = registry.rules().get(name)
         result: dict[str, Any] = {"rule": name, "seconds": {}, "failed": {}}
-        if offered(framework, rule):
+        if rule is None:
+            result["failed"] = {framework: "a peer is found by the name of a rule alone"}
+        elif offered(framework, rule):
             shapes = shapes_of(rule, wanted["work"], wanted["size"])
             contest, result["failed"] = able(CONTESTS[framework](rule, shapes))
             if len(contest) > 1:

@@ -6,15 +6,18 @@ import argparse
 import io
 import itertools
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from optcore import registry
+from optcore.adapters.cli.horizon import horizon
+from optcore.adapters.cli.surfaces import SURFACES, Surface
 from optcore.adapters.cli.written import read
 from optcore.backends.base import missing
+from optcore.compose import Combinator
 from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.schedule import Schedule
@@ -22,6 +25,10 @@ from optcore.schedule import Schedule
 MARKS = "*o+x#@%&"
 STYLES = ("-", "--", ":", "-.")
 """Lines through which one sees a curve beneath."""
+STEPS, PATH, PICTURE = 1000, 200, "optcore-plot.png"
+"""The steps of a schedule without an end or a period, those of a rule, and the file that it is drawn into."""
+POINTS = 20_000
+"""The number of values that a curve has at most."""
 LARGEST = 1e300
 """What is larger is left out of a picture, as an infinite value and a NaN are."""
 
@@ -31,40 +38,57 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="+",
-        help="schedules as cosine:peak=1e-3,steps=1000, or rules as adam:lr=0.01 or cautious(adam:lr=0.01); several",
+        metavar="LAW",
+        help="A schedule with its parameters, as cosine:peak=1e-3,steps=1000, or a rule, as adam:lr=0.01 or "
+        "cautious(adam:lr=0.01); package.module:name for one of your own. Several are drawn together. A rule without "
+        "lr takes the power of ten that ends lowest on each surface.",
     )
-    parser.add_argument("--steps", type=int, help="how many steps to draw; 1000 for schedules, 200 for rules")
-    parser.add_argument("-o", "--output", help="the picture to write, .png or .svg; text in the terminal without it")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="Draw so many steps. Without it a schedule is drawn until it has come to its end, or over its periods, "
+        f"and over {STEPS} steps where it has neither; a rule makes {PATH} steps.",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write the picture to this file, a .png or .svg. Without it schedules are drawn as text in the terminal, "
+        f"and rules are drawn into {PICTURE} in this folder.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw what was asked for."""
-    things, labels = [read(text) for text in options.what], _labels(options.what)
+    things, labels = [read(text, bare=True) for text in options.what], _labels(options.what)
+    things = [registry.applied(thing) if isinstance(thing, Combinator) else thing for thing in things]
+    for thing in things:  # each says which parameter is missing
+        thing(0) if isinstance(thing, Schedule) else thing.complete()
     if options.output is not None:
         _kind(options.output)
     if options.steps is not None and options.steps < 2:
         raise ValueError(f"--steps {options.steps} is no curve; give at least 2")
     if all(isinstance(thing, Schedule) for thing in things):
-        drawn = options.steps or 1000
+        drawn = options.steps or max((1 + n for thing in things if (n := horizon(thing))), default=STEPS)
         curves = {}
         for label, thing in zip(labels, things, strict=True):
             values = values_of(thing, drawn)
             gaps = int(np.isnan(values).sum())
-            if gaps == drawn:
+            if gaps == len(values):
                 raise ValueError(f"{label}: no value of {drawn} steps is a number up to {LARGEST:g}")
-            curves[f"{label}, no number at {gaps} of {drawn} steps" if gaps else label] = values
+            curves[f"{label}, no number at {gaps} of {len(values)} steps" if gaps else label] = values
         if options.output is None:
-            print("\n".join(text_plot(curves)))
+            print("\n".join(text_plot(curves, drawn)))
             return 0
-        figure = curves_figure([curves], [None])
+        figure = curves_figure([curves], [None], drawn)
     elif all(isinstance(thing, Rule) for thing in things):
-        if options.output is None:
-            raise ValueError("a path is drawn into a picture; give -o FILE.png or FILE.svg")
-        figure = paths_figure(dict(zip(labels, things, strict=True)), options.steps or 200)
+        figure = paths_figure(dict(zip(labels, things, strict=True)), options.steps or PATH)
     else:
         raise ValueError("schedules and rules have no picture in common; draw them one after the other")
-    save(figure, options.output)
-    print(options.output)
+    file = options.output or PICTURE
+    save(figure, file)
+    print(file)
     return 0
 
 
@@ -73,13 +97,18 @@ def _labels(texts: Sequence[str]) -> list[str]:
     return [text if (n := texts[:i].count(text)) == 0 else f"{text} ({n + 1})" for i, text in enumerate(texts)]
 
 
+def shown(steps: int) -> np.ndarray:
+    """The steps that are drawn of so many: all, or some thousand that lie evenly."""
+    return np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).round().astype(np.int64))
+
+
 def values_of(law: Schedule, steps: int) -> np.ndarray:
-    """The values of the first steps, NaN where there is none that can be drawn."""
-    values = np.array([law(e) for e in range(steps)], dtype=float)
+    """The values of the first steps, NaN where there is none that can be drawn; of very many steps a share."""
+    values = np.array([law(int(e)) for e in shown(steps)], dtype=float)
     return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
-def text_plot(curves: dict[str, np.ndarray], width: int = 72, height: int = 16) -> list[str]:
+def text_plot(curves: dict[str, np.ndarray], steps: int, width: int = 72, height: int = 16) -> list[str]:
     """The curves in letters, one mark for each, with the range of values at the side; where some meet, in turns."""
     every = np.concatenate(list(curves.values()))
     low, high = float(np.nanmin(every)), float(np.nanmax(every))
@@ -92,7 +121,6 @@ def text_plot(curves: dict[str, np.ndarray], width: int = 72, height: int = 16) 
             up = round((value - low) / (high - low) * (height - 1)) if high > low else 0
             rows[height - 1 - up][column] += mark
     side = [f"{high:.3g}", *[""] * (height - 2), f"{low:.3g}"]
-    steps = max(len(v) for v in curves.values())
     drawn = ["".join(cell[i % len(cell)] if cell else " " for i, cell in enumerate(row)) for row in rows]
     lines = [f"{label:>9} |{row}".rstrip() for label, row in zip(side, drawn, strict=True)]
     axis = f"{'':9} +{'-' * width}"
@@ -100,7 +128,7 @@ def text_plot(curves: dict[str, np.ndarray], width: int = 72, height: int = 16) 
     return [*lines, axis, end, *(f"{m} {text}" for m, text in zip(MARKS * len(curves), curves, strict=False))]
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
     try:
         import matplotlib
     except ImportError:
@@ -129,73 +157,33 @@ def save(figure: Any, file: str) -> None:
         figure.savefig(text, format="svg", metadata={"Date": None})
         short = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), text.getvalue())
         Path(file).write_text("\n".join(line.strip() for line in short.splitlines() if line.strip()) + "\n")
-    _pyplot().close(figure)
+    pyplot().close(figure)
 
 
-def curves_figure(panels: Sequence[dict[str, np.ndarray]], titles: Sequence[str | None]) -> Any:
-    """One panel for each group of curves, three in a row; a single panel has a legend."""
+def curves_figure(
+    panels: Sequence[dict[str, np.ndarray]], titles: Sequence[str | None], steps: int | None = None
+) -> Any:
+    """One panel for each group of curves, three in a row; a single panel has a legend below it.
+
+    ``steps`` is how many steps the curves are drawn over, where they do not have a value for each.
+    """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     size = (7.0, 3.5) if len(panels) == 1 else (3.0 * columns, 1.9 * rows)
-    figure, axes = _pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis, curves, title in zip(axes.flat, panels, titles, strict=False):
         for style, (text, values) in zip(itertools.cycle(STYLES), curves.items(), strict=False):
-            axis.plot(values, style, label=text, linewidth=1.2)
+            axis.plot(shown(steps or len(values)), values, style, label=text, linewidth=1.2)
         axis.tick_params(labelsize=7)
         axis.locator_params(nbins=4)
         if title:
             axis.set_title(title, fontsize=9)
         elif len(panels) == 1:
-            axis.legend(fontsize=7)
             axis.set_xlabel("step")
+            figure.legend(fontsize=7, loc="outside lower center", ncols=min(len(curves), 2), frameon=False)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_axis_off()
     return figure
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A function of two numbers with its gradient, a start and a minimum."""
-
-    name: str
-    f: Callable[[Any, Any], Any]
-    gradient: Callable[[float, float], tuple[float, float]]
-    start: tuple[float, float]
-    minimum: tuple[float, float]
-    window: tuple[float, float, float, float]
-
-
-def _beale(x: float, y: float) -> tuple[float, float]:
-    rows = [(c - x + x * y**k, y**k - 1.0, k * x * y ** (k - 1)) for k, c in ((1, 1.5), (2, 2.25), (3, 2.625))]
-    return sum(2.0 * r * dx for r, dx, _ in rows), sum(2.0 * r * dy for r, _, dy in rows)
-
-
-SURFACES = (
-    Surface(
-        "Rosenbrock",
-        lambda x, y: (1.0 - x) ** 2 + 100.0 * (y - x * x) ** 2,
-        lambda x, y: (-2.0 * (1.0 - x) - 400.0 * x * (y - x * x), 200.0 * (y - x * x)),
-        (-1.2, 1.0),
-        (1.0, 1.0),
-        (-2.0, 2.0, -1.0, 3.0),
-    ),
-    Surface(
-        "Beale",
-        lambda x, y: sum((c - x + x * y**k) ** 2 for k, c in ((1, 1.5), (2, 2.25), (3, 2.625))),
-        _beale,
-        (1.0, 1.0),
-        (3.0, 0.5),
-        (-1.0, 4.5, -2.0, 2.0),
-    ),
-    Surface(
-        "quadratic, condition 100",
-        lambda x, y: 0.5 * (x * x + 100.0 * y * y),
-        lambda x, y: (x, 100.0 * y),
-        (-4.0, 1.0),
-        (0.0, 0.0),
-        (-5.0, 5.0, -2.0, 2.0),
-    ),
-)
 
 
 def path(rule: Rule, surface: Surface, steps: int, lr: float | None = None) -> np.ndarray:
@@ -234,7 +222,7 @@ def best_path(rule: Rule, surface: Surface, steps: int) -> np.ndarray:
 
 def paths_figure(rules: dict[str, Rule], steps: int) -> Any:
     """The rules' paths over the level lines of three surfaces."""
-    figure, axes = _pyplot().subplots(1, len(SURFACES), figsize=(12.0, 3.8), layout="constrained")
+    figure, axes = pyplot().subplots(1, len(SURFACES), figsize=(12.0, 3.8), layout="constrained")
     for axis, surface in zip(axes, SURFACES, strict=True):
         left, right, low, high = surface.window
         x, y = np.meshgrid(np.linspace(left, right, 120), np.linspace(low, high, 120))
@@ -246,5 +234,6 @@ def paths_figure(rules: dict[str, Rule], steps: int) -> Any:
         axis.set(xlim=(left, right), ylim=(low, high))
         axis.set_title(surface.name, fontsize=9)
         axis.tick_params(labelsize=7)
-    axes[0].legend(fontsize=7)
+    handles, texts = axes[0].get_legend_handles_labels()
+    figure.legend(handles, texts, fontsize=7, loc="outside lower center", ncols=min(len(rules), 4), frameon=False)
     return figure

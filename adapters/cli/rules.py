@@ -5,22 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 from optcore import registry
-from optcore.hyper import REQUIRED, unknown
+from optcore.adapters.cli.names import RULES, count, ready
+from optcore.adapters.cli.written import read
+from optcore.compose import Combinator
+from optcore.hyper import REQUIRED
 from optcore.rule import TEMPLATE, Primitive, Rule
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("names", nargs="*", help="rules to show with their state and hyper-parameters; all by default")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "names", nargs="*", metavar="RULE", help=f"{RULES} It is shown with its state; without a name all are listed."
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON, a list of one object for each rule, not text.")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the catalogue."""
-    rows = catalogue()
+    """Print the catalogue, or what it says of the rules that were named."""
+    rows = [entry(read(name, "rule", bare=True)) for name in options.names] or catalogue()
     if options.json:
         json.dump(rows, sys.stdout, indent=2)
         print()
@@ -28,12 +34,10 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=bool(options.names))
-    for name in options.names:
-        found = next((row for row in rows if row["name"] == name), None)
-        if found is None:
-            raise ValueError(unknown("optcore rules", "rule", name, [row["name"] for row in rows]))
-        console.print("\n".join(_card(found)), markup=False)
-    if not options.names:
+    if options.names:
+        for row in rows:
+            console.print("\n".join(_card(row)), markup=False)
+    else:
         for line in _lines(rows):
             console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
         console.print("state: numbers kept for each element of a 64 x 64 matrix; a combinator's around Adam")
@@ -58,7 +62,12 @@ def _cell(row: dict[str, Any], heading: str) -> str:
 
 def _card(row: dict[str, Any]) -> list[str]:
     """Everything about one rule, line by line."""
-    lines = [f"{row['name']}: {row['family']}, {row['kind']}, {_cell(row, 'passes')} passes", f"  {row['source']}"]
+    passes = "not one loop over elements" if row["passes"] is None else count(row["passes"], "pass", "passes")
+    lines = [f"{row['name']}: {row['family']}, {row['kind']}, {passes}", f"  {row['source']}"]
+    if row["takes"]:
+        lines.append(f"  made of rules, as {row['name']}({', '.join(row['takes'])}); shown around {row['around']}")
+    if row["ndim"] is not None:
+        lines.append(f"  takes leaves of {count(row['ndim'], 'axis', 'axes')}")
     for s in row["state"]:
         lines.append(f"  state {s['name']}{' for the whole tree' if s['shared'] else ''}: {s['doc']}")
     for h in row["hyper_parameters"]:
@@ -72,24 +81,29 @@ def _card(row: dict[str, Any]) -> list[str]:
 
 def catalogue() -> list[dict[str, Any]]:
     """One entry per rule, clipping law and combinator, as plain data."""
+    every = [*registry.clipping().values(), *registry.rules().values(), *registry.combinators().values()]
+    return sorted(map(entry, every), key=lambda row: str(row["name"]))
+
+
+def entry(thing: Rule | Combinator) -> dict[str, Any]:
+    """What there is to say of a rule, clipping law or combinator, as plain data.
+
+    Passes and state of a combinator are those around the rules that :func:`registry.applied` gives it.
+    """
     from optcore.backends.fused.trace.traffic import kept, passes
 
-    rows = []
-    for clipping, rules in ((True, registry.clipping()), (False, registry.rules())):
-        for rule in rules.values():
-            given = rule.bind(**{name: 1.0 for name, value in rule.values().items() if value is REQUIRED})
-            measured = {"kept": kept(given), "passes": passes(given)}
-            rows.append({**_row("clipping" if clipping else rule.family, rule), **measured})  # type: ignore[attr-defined]
-    for each in registry.combinators().values():
-        hyper = [_hyper(h) for h in each.hypers.values()]
-        whole = registry.applied(each)
-        row = {"name": each.name, "family": "combinator", "kind": whole.kind, "takes": list(each.takes), "state": []}
-        measured = {"kept": kept(whole), "passes": passes(whole)}
-        rows.append({**row, **measured, "hyper_parameters": hyper, "source": source(each.doc), "conventions": []})
-    return sorted(rows, key=lambda row: str(row["name"]))
+    whole = ready(registry.applied(thing) if isinstance(thing, Combinator) else thing)
+    measured = {"kept": kept(whole), "passes": passes(whole), "ndim": whole.ndim}
+    if not isinstance(thing, Combinator):
+        return {**_row(thing), **measured}
+    row = {"name": thing.name, "family": "combinator", "kind": whole.kind, "state": [], "conventions": []}
+    inner = {"takes": list(thing.takes), "around": " and ".join(part.name for part in whole.parts)}  # type: ignore[attr-defined]
+    hyper = [_hyper(h) for h in thing.hypers.values()]
+    return {**row, **inner, **measured, "hyper_parameters": hyper, "source": source(thing.doc)}
 
 
-def _row(family: str, rule: Rule) -> dict[str, Any]:
+def _row(rule: Rule) -> dict[str, Any]:
+    family = getattr(rule, "family", "made of rules")
     own = [h for name, h in rule.hypers.items() if name not in TEMPLATE or name in rule.template or name in _law(rule)]
     fields = [
         {"name": f.name, "unit": str(f.unit) if f.unit else None, "shared": f.shared, "doc": f.doc} for f in rule.fields
@@ -98,9 +112,10 @@ def _row(family: str, rule: Rule) -> dict[str, Any]:
     row = {"name": rule.name, "family": family, "kind": rule.kind, "owns": sorted(rule.owns), "state": fields}
     return {
         **row,
-        "hyper_parameters": [_hyper(h) for h in own],
+        "hyper_parameters": [_hyper(replace(h, default=rule.bound.get(h.name, h.default))) for h in own],
         "source": source(rule.doc),
         "conventions": conventions,
+        "takes": [],
         "names": {pattern: dict(given) for pattern, given in rule.names.items()},
     }
 

@@ -9,35 +9,40 @@ from typing import Any
 
 from optcore import registry
 from optcore.adapters.cli.rules import source
-from optcore.hyper import REQUIRED, unknown
+from optcore.adapters.cli.written import read
+from optcore.hyper import REQUIRED
+from optcore.schedule import Schedule
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("names", nargs="*", help="schedules to show with their parameters; all by default")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="SCHEDULE",
+        help="A name of a schedule, as cosine, or package.module:name for one of your own. It is shown with its "
+        "parameters; without a name all are listed.",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="Print JSON, a list of one object for each schedule, not text."
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the schedules."""
-    rows = catalogue()
-    known = [row["name"] for row in rows]
-    for name in options.names:
-        if name not in known:
-            raise ValueError(unknown("schedules", "schedule", name, known))
-    chosen = [row for row in rows if row["name"] in options.names] if options.names else rows
+    """Print the schedules, or what there is to say of those that were named."""
+    rows = [entry(read(name, "schedule", bare=True)) for name in options.names] or catalogue()
     if options.json:
-        json.dump(chosen, sys.stdout, indent=2)
+        json.dump(rows, sys.stdout, indent=2)
         print()
         return 0
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=bool(options.names))
     if options.names:
-        for row in chosen:
+        for row in rows:
             console.print("\n".join(_card(row)), markup=False)
         return 0
-    width = max(len(name) for name in known)
+    width = max(len(row["name"]) for row in rows)
     wide = max(len(_call(row)) for row in rows)
     for row in rows:
         line = f"{row['name']:{width}}  {_call(row):{wide}}  {row['source']}"
@@ -47,20 +52,25 @@ def run(options: argparse.Namespace) -> int:
 
 def catalogue() -> list[dict[str, Any]]:
     """One entry per schedule, as plain data."""
-    rows = []
-    for name, law in registry.schedules().items():
-        parameters = [
-            {
-                "name": h.name,
-                "default": "required" if h.default is REQUIRED else h.default,
-                "range": h.range,
-            }
-            for h in law.hypers.values()
-        ]
-        says = " ".join(law.doc.partition("Source:")[0].split())
-        row = {"name": name, "parameters": parameters, "doc": says, "source": source(law.doc)}
-        rows.append({**row, "conventions": sorted(law.conventions)})
-    return rows
+    return [entry(law) for law in registry.schedules().values()]
+
+
+def entry(law: Schedule) -> dict[str, Any]:
+    """What there is to say of a schedule, as plain data."""
+    parameters = [
+        {"name": h.name, "default": _plain(law.bound.get(h.name, h.default)), "range": h.range}
+        for h in law.hypers.values()
+    ]
+    says = " ".join(law.doc.partition("Source:")[0].split())
+    row = {"name": law.name, "parameters": parameters, "doc": says, "source": source(law.doc)}
+    return {**row, "conventions": sorted(law.conventions)}
+
+
+def _plain(default: Any) -> Any:
+    """A parameter's value as JSON has it; a schedule as it is written."""
+    if default is REQUIRED:
+        return "required"
+    return repr(default) if isinstance(default, Schedule) else default
 
 
 def _call(row: dict[str, Any]) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from optcore import backends
-from optcore.hyper import unknown
-from optcore.rule import Rule
+from optcore.adapters.cli.names import RULES, count, rules_of
 
 PROVEN = ("numpy", "torch", "jax", "jitted", "strict")
 """The backends that are tried where no one is named; the others want a device or a Keras backend chosen first."""
@@ -18,29 +16,28 @@ PROVEN = ("numpy", "torch", "jax", "jitted", "strict")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("rules", nargs="*", metavar="RULE", help="names of rules; all where none is given")
+    parser.add_argument("names", nargs="*", metavar="RULE", help=f"{RULES} Without a name all rules are proven.")
     parser.add_argument(
-        "--backend", action="append", metavar="B", help=f"one of {', '.join(backends.names())}; repeatable"
+        "--backend",
+        action="append",
+        metavar="B",
+        help=f"Prove on this backend, one of {', '.join(backends.names())}; it may be given several times. Without "
+        f"it every installed one of {', '.join(PROVEN)} is taken.",
     )
-    parser.add_argument("--examples", type=int, default=20, metavar="N", help="drawn examples for each law (20)")
-    parser.add_argument("--json", metavar="FILE", help="also write the reports to a file")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=20,
+        metavar="N",
+        help="Draw so many examples for each law, 20 where it is not given.",
+    )
+    parser.add_argument("--json", metavar="FILE", help="Write the reports to a file of JSON, too.")
 
 
 def installed() -> list[str]:
     """The backends whose library is installed."""
     packages = {"strict": "array_api_strict", "jitted": "jax"}
     return [name for name in PROVEN if importlib.util.find_spec(packages.get(name, name))]
-
-
-def chosen(names: Sequence[str]) -> dict[str, Rule]:
-    """The rules of these names, all where there is none; ValueError with the nearest names for an unknown one."""
-    from optcore.testing import subjects
-
-    every = subjects()
-    for name in names:
-        if name not in every:
-            raise ValueError(unknown("verify", "rule", name, every))
-    return {name: every[name] for name in names or every}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,12 +47,14 @@ def run(options: argparse.Namespace) -> int:
     from rich.progress import Progress, TextColumn
     from rich.table import Table
 
-    from optcore.testing import check_rule
+    from optcore.testing import check_rule, subjects
 
-    targets = options.backend or installed()
+    if options.examples < 1:
+        raise ValueError(f"--examples={options.examples} is no count; give a whole number of at least 1")
+    targets = list(dict.fromkeys(options.backend or installed()))
     for name in targets:
         backends.named(name)
-    rules = chosen(options.rules)
+    rules = rules_of(options.names, subjects)
     if options.json:
         open(options.json, "w", encoding="utf-8").close()  # a path that cannot be written is known before the proof
     console = Console()
@@ -80,10 +79,9 @@ def run(options: argparse.Namespace) -> int:
     for name, report in broken:
         for law, text in report.failures.items():
             console.print(f"[red]{name} on {report.backend}, {law}:[/red] {escape(text)}", highlight=False)
-    laws = sum(len(r.laws) for _, r in reports)
-    console.print(
-        f"{laws} laws proven for {len(rules)} rules on {', '.join(targets)}; {len(broken)} reports with failures"
-    )
+    laws = count(sum(len(r.laws) for _, r in reports), "law")
+    whose = f"{count(len(rules), 'rule')} on {', '.join(targets)}"
+    console.print(f"{laws} proven for {whose}; {count(len(broken), 'report')} with failures")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump([{"name": n, **vars(r), "holds": r.holds} for n, r in reports], file, indent=2)

@@ -6,42 +6,77 @@ import re
 from typing import Any
 
 from optcore import registry
+from optcore.adapters.cli.names import OWN, foreign
 from optcore.compose import Combinator, chain
 from optcore.hyper import unknown
+from optcore.rule import Rule
 from optcore.schedule import Schedule
 
 __all__ = ["read"]
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "rule": (Rule, Combinator),
+    "schedule": (Schedule,),
+    "schedule or rule": (Rule, Combinator, Schedule),
+}
+"""What may be asked for, and what it is."""
 
-def read(text: str) -> Any:
-    """The schedule or rule that a text stands for.
 
-    A combinator and a chain have their rules in round brackets behind the name, ``lookahead(adam:lr=0.1):steps=5``. A
+def read(text: str, kind: str = "schedule or rule", *, bare: bool = False) -> Any:
+    """The schedule or rule that a text stands for, by the library's name or as ``package.module:name``.
+
+    With ``bare`` a combinator that is only named is returned as it is, and a schedule may lack parameters. Otherwise a
+    combinator and a chain have their rules in round brackets behind the name, ``lookahead(adam:lr=0.1):steps=5``. A
     parameter that is a schedule stands in brackets, ``then=(cosine:peak=1,steps=90)``, and so does a list:
-    ``milestones=(30,60)``, ``points=(30:0.1,60:0.01)``. Raises ValueError or TypeError, in words, for anything else.
+    ``milestones=(30,60)``, ``points=(30:0.1,60:0.01)``. Raises ValueError, TypeError or ImportError, in words, for
+    anything else.
     """
-    name, within, rest = _head(text)
-    known: dict[str, Any] = {**registry.rules(), **registry.clipping(), **registry.combinators()}
-    known |= {**registry.schedules(), "chain": chain}
-    if name not in known:
-        raise ValueError(unknown("plot", "schedule or rule", name, known))
-    thing = known[name]
+    known = _known()
+    name, within, rest = _head(text, known)
+    thing = _named(name, kind, known)
+    if bare and isinstance(thing, Combinator) and within is None and not rest:
+        return thing
     if thing is chain or isinstance(thing, Combinator):
         if within is None:
             inner = ",".join(["adam:lr=0.1", "sgd"][: 2 if thing is chain else len(thing.takes)])
             raise ValueError(f"{text!r}: {name} is made of rules, which stand in brackets, as in {name}({inner})")
-        thing = thing(*map(read, _rules(within)))
+        thing = thing(*(read(part, "rule") for part in _rules(within)))
     elif within is not None:
         raise ValueError(f"{text!r}: {name} takes no rules in brackets; write its parameters as {name}:name=value")
     thing = thing.bind(**_parameters(text, rest))
-    if isinstance(thing, Schedule):
+    if isinstance(thing, Schedule) and not bare:
         thing(0)  # says which parameter is missing
     return thing
 
 
-def _head(text: str) -> tuple[str, str | None, str]:
+def _known() -> dict[str, Any]:
+    """Everything that the library has, by name."""
+    rules: dict[str, Any] = {**registry.rules(), **registry.clipping(), **registry.combinators()}
+    return {**rules, **registry.schedules(), "chain": chain}
+
+
+def _named(name: str, kind: str, known: dict[str, Any]) -> Any:
+    """What a name stands for; ValueError for what is not of the kind that was asked for, with the nearest names."""
+    own = ":" in name
+    thing = foreign(name) if own else known.get(name)
+    if isinstance(thing, KINDS[kind]) or (thing is chain and kind != "schedule"):
+        return thing
+    if own:
+        raise ValueError(f"{name} is of type {type(thing).__name__}; give the name of a {kind}")
+    if isinstance(thing, Schedule):
+        raise ValueError(f"{name} is a schedule, and not a rule; see optcore schedules {name}")
+    if thing is not None:
+        raise ValueError(f"{name} is a rule, and not a schedule; see optcore rules {name}")
+    fitting = [n for n, each in known.items() if isinstance(each, KINDS[kind])]
+    raise ValueError(unknown("optcore", kind, name, fitting))
+
+
+def _head(text: str, known: dict[str, Any]) -> tuple[str, str | None, str]:
     """The name, what stands in brackets behind it (None without brackets), and the parameters."""
     name = re.split("[:(]", text, maxsplit=1)[0]
+    own = OWN.match(text)
+    if own and name.strip() not in known and not text[own.end() :].lstrip().startswith("="):
+        name = own[0]
     within, rest = None, text[len(name) :]
     if ")" in name:
         raise ValueError(f"{text!r}: the brackets do not match")

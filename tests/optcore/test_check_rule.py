@@ -218,7 +218,7 @@ def test_floor_cosine_and_broadcasting_have_bounds() -> None:
 
 
 def test_what_is_no_rule_is_refused() -> None:
-    with pytest.raises(TypeError, match="is of type function; give a rule, made by @optcore.rule.rule"):
+    with pytest.raises(TypeError, match="is of type function; give a rule, made by "):
         check_rule(raising)  # type: ignore[arg-type]
 
 
