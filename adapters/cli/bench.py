@@ -14,7 +14,8 @@ import numpy as np
 
 from optcore import registry
 from optcore.adapters.cli.contest import SHOWN, WORKS, elements, interleaved, on_numpy, shapes_of, stream, working
-from optcore.adapters.cli.names import RULES, count, ready, rules_of
+from optcore.adapters.cli.names import RULES, count, ready
+from optcore.adapters.cli.written import rules_of
 from optcore.backends import fused
 from optcore.recipe import Recipe
 from optcore.rule import Rule

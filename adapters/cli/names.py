@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optcore import registry
-from optcore.compose import Combinator
 from optcore.hyper import REQUIRED
 from optcore.rule import Rule
 
-__all__ = ["OWN", "RULES", "count", "foreign", "ready", "rules_of"]
+__all__ = ["OWN", "RULES", "count", "foreign", "ready"]
 
 OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 """A law of someone's own, as ``package.module:name``."""
@@ -32,21 +30,6 @@ def foreign(text: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # as python -m has it, so that a file beside the caller is found
     return registry.named(text)
-
-
-def rules_of(texts: Sequence[str], every: Callable[[], Mapping[str, Rule]]) -> dict[str, Rule]:
-    """The rules that texts stand for, by their texts; all of ``every()`` where there is none.
-
-    A combinator without rules in brackets is proven and timed around those that it fits, as :func:`registry.applied`
-    chooses them. Raises ValueError, in words, for what is no rule.
-    """
-    from optcore.adapters.cli.written import read
-
-    found = {}
-    for text in texts:
-        thing = read(text, "rule", bare=True)
-        found[text] = registry.applied(thing) if isinstance(thing, Combinator) else thing
-    return found or dict(every())
 
 
 def ready(rule: Rule) -> Rule:

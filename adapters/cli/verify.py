@@ -8,7 +8,8 @@ import json
 from typing import Any
 
 from optcore import backends
-from optcore.adapters.cli.names import RULES, count, rules_of
+from optcore.adapters.cli.names import RULES, count
+from optcore.adapters.cli.written import rules_of
 
 PROVEN = ("numpy", "torch", "jax", "jitted", "strict")
 """The backends that are tried where no one is named; the others want a device or a Keras backend chosen first."""

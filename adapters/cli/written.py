@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optcore import registry
@@ -12,7 +13,7 @@ from optcore.hyper import unknown
 from optcore.rule import Rule
 from optcore.schedule import Schedule
 
-__all__ = ["read"]
+__all__ = ["read", "rules_of"]
 
 KINDS: dict[str, tuple[type, ...]] = {
     "rule": (Rule, Combinator),
@@ -156,3 +157,16 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def rules_of(texts: Sequence[str], every: Callable[[], Mapping[str, Rule]]) -> dict[str, Rule]:
+    """The rules that texts stand for, by their texts; all of ``every()`` where there is none.
+
+    A combinator without rules in brackets is proven and timed around those that it fits, as :func:`registry.applied`
+    chooses them. Raises ValueError, in words, for what is no rule.
+    """
+    found = {}
+    for text in texts:
+        thing = read(text, "rule", bare=True)
+        found[text] = registry.applied(thing) if isinstance(thing, Combinator) else thing
+    return found or dict(every())

@@ -13,10 +13,8 @@ import optcore
 from optcore import registry
 from optcore.adapters import optax as ours
 from optcore.adapters.cli import main, plot
-from optcore.backends.drive import reads_parameter, starts_from_values
 from optcore.backends.fused.trace.traffic import kept, passes, traffic
-from optcore.backends.probe import sample
-from optcore.backends.shards import asks_totals
+from optcore.backends.probe import asks_totals, reads_parameter, sample, starts_from_values
 from optcore.clipping import clipped
 from optcore.rule import Rule, rule
 from optcore.testing import check_rule
