@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import GeneratorType, MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from optcore import registry
 from optcore.described import Described, positional
 from optcore.hyper import REQUIRED, Hyper, check_all, keywords_of, unknown
 from optcore.parts import Field, NoState, Part, Refresh, fields_of, refuse_positional, refuse_undrawn
@@ -170,7 +171,10 @@ class Rule(Described, ABC):
 
 def _named(module: str, name: str, bound: Mapping[str, Any]) -> Primitive:
     """The rule of a name, bound: what a pickle keeps. A rule of one's own is found in the module of its law."""
-    return getattr(importlib.import_module(module), name).bind(**bound)  # type: ignore[no-any-return]
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, Primitive):
+        found = registry.find(name)  # one that was registered and stands in no module
+    return found.bind(**bound)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

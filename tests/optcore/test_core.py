@@ -359,7 +359,9 @@ def test_any_number_may_be_a_schedule() -> None:
 def test_a_state_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"adam: .*give the state that init made for this parameter"):
         optcore.adam(np.ones(3), np.ones(3), optcore.adam.init(np.ones((2, 1))), t=1)
-    with pytest.raises(TypeError, match=r"adam: a state of type LionState was made by another rule; give adam.init"):
+    with pytest.raises(
+        TypeError, match=r"adam: a state of type LionState .* was made by another rule; .* give the whole state"
+    ):
         optcore.adam(np.ones(3), np.ones(3), optcore.lion.init(np.ones(3)), t=1)
     with pytest.raises(ValueError, match="adam: t=0 is no count of updates"):
         optcore.adam(np.ones(3), np.ones(3), optcore.adam.init(np.ones(3)), t=0)

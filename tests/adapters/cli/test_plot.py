@@ -85,7 +85,6 @@ def test_a_text_stands_for_a_schedule_or_a_rule(text: str, law: Any) -> None:
         (["plot", "cautious(adam,sgd)"], "2 rules were given; it takes 1"),
         (["plot", "constant:value=1", "-o", "png"], "png: pictures are .png or .svg"),
         (["plot", "constant:value=1", "-o", ".svg"], ".svg: pictures are .png or .svg"),
-        (["plot", "adam"], "give -o FILE.png or FILE.svg"),
         (["plot", "adam", "constant:value=1", "-o", "x.png"], "have no picture in common"),
         (["plot", "constant:value=1", "-o", "x.pdf"], "x.pdf: pictures are .png or .svg"),
         (["plot", "constant:value=1", "--steps", "1"], "--steps 1 is no curve"),
@@ -141,6 +140,15 @@ def test_the_terminal_needs_no_matplotlib() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "pip install 'optcore[plot]'" in done.stderr
+
+
+def test_the_path_of_a_rule_is_a_picture_where_no_file_is_named(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plot", "adam:lr=0.05"]) == 0
+    (written,) = tmp_path.iterdir()
+    assert written.name in capsys.readouterr().out and written.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
