@@ -77,7 +77,7 @@ class Described:
     def written(self) -> Callable[..., Any] | None:
         """The function that the law was written as; None where it is made of several."""
         law = getattr(self, "law", None)
-        return None if law is None else law.fn  # type: ignore[no-any-return]
+        return None if law is None else law.fn
 
     def shown(self) -> dict[str, tuple[Hyper, Any]]:
         """Every hyper-parameter with the value that it has now: those of the law, then those of the leaf template."""

@@ -65,8 +65,8 @@ def refuse_positional(law: Callable[..., Any]) -> None:
     placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     call = f"def {law.__name__}(xp, p, g, s, t, *, ...)"
     if len(placed) < 5:
-        names = ", ".join(p.name for p in placed) or "nothing"
-        raise TypeError(f"{law.__name__}: the law takes {names} by position; a law begins as {call}")
+        taken = ", ".join(p.name for p in placed) or "nothing"
+        raise TypeError(f"{law.__name__}: the law takes {taken} by position; a law begins as {call}")
     if len(placed) > 5:
         names = [p.name for p in placed[5:]]
         raise TypeError(

@@ -182,7 +182,7 @@ def register(law: Law) -> Law:
         raise ValueError(f"{who}: {law!r} is bound; give {name} itself, without numbers")
     known = _own.get(name)
     if known is law:
-        return law  # type: ignore[return-value]
+        return law
     if not name.isidentifier() or name.startswith("_"):
         raise ValueError(f"{who}: {name!r} is no public name; write the law as a function with one, as my_rule")
     if known is not None:
@@ -202,7 +202,7 @@ def register(law: Law) -> Law:
     except ValueError:
         del _own[name]
         raise
-    return law  # type: ignore[return-value]
+    return law
 
 
 def forget(name: str) -> None:

@@ -42,7 +42,7 @@ def _number(value: Any, own: Mapping[str, Any], who: str) -> Any:
         name = data.pop("schedule", None)
         if not isinstance(name, str):
             raise ValueError(f'{who}: {value!r} is no number and no schedule; give {{"schedule": name, ...}}')
-        found = own.get(name)
+        found: Any = own.get(name)
         if getattr(found, "species", None) != "schedule":
             found = registry.schedule(name, who)
         return found(**numbers_of(data, own, who))

@@ -108,7 +108,7 @@ def _own(name: str) -> bool:
 
 def shapes(rule: Rule) -> list[tuple[int, ...]]:
     """The shapes of leaves that a rule is proven on: of every number of axes, or of the one it takes."""
-    found = [s for s in SHAPES if rule.ndim in (None, len(s))]
+    found: list[tuple[int, ...]] = [s for s in SHAPES if rule.ndim in (None, len(s))]
     return found or [(2, 3, *(2,) * ((rule.ndim or 0) - 2))]
 
 
