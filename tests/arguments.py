@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optcore.adapters.native import SPELLING, Native
+from optcore.adapters.native import Native, dialect
 from optcore.backends.leaves import marks, numbers_at
 from optcore.backends.numpy import backend
 from optcore.backends.optimizer import advance_all, begin
@@ -139,7 +139,8 @@ def members(default: Any) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
 
 def choices_of(library: str, rule: Any, name: str) -> tuple[Any, ...]:
     """The choices of a rule's switch; an argument has the rule's name or the library's word for it."""
-    for ours in (name, *SPELLING[library].get(name, ())):
+    meaning = dialect(library).meanings.get(name)
+    for ours in (name, *(meaning.names if meaning else ())):
         hyper = rule.hypers.get(ours)
         if hyper is not None and hyper.choices:
             return tuple(hyper.choices)

@@ -1,6 +1,6 @@
 """How each library's own constructors read in terms of a recipe; no framework is imported here.
 
-The modules of a library's folder hold one function for each optimizer of that library, with its name,
+The modules of a library's folder declare each optimizer of that library, in the form of :mod:`declared`: its name,
 parameters and defaults, found by being there. What a library does not have gets a constructor from the rule itself.
 """
 
@@ -11,89 +11,22 @@ import inspect
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
 from optcore import adapters, registry
-from optcore.hyper import REQUIRED, unknown
-from optcore.recipe import Recipe
-from optcore.rule import TEMPLATE, Rule
-from optcore.slots import Slot, slots_of
+from optcore.adapters.native.declared import FIRST, KEYWORD, Constructor, Dialect, Meaning, Native, maker
+from optcore.adapters.native.translated import translated
+from optcore.hyper import unknown
+from optcore.rule import TEMPLATE
 
-__all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "names", "part_of"]
+__all__ = ["LIBRARIES", "Constructor", "Native", "attributes", "constructor", "dialect", "names", "of_rule", "part_of"]
 
 LIBRARIES = ("torch", "optax", "keras")
-
-SPELLING: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "torch": {"lr": ("lr",), "betas": ("beta1", "beta2"), "eps": ("epsilon",), "alpha": ("rho",)},
-    "optax": {
-        "learning_rate": ("lr",),
-        "b1": ("beta1",),
-        "b2": ("beta2",),
-        "eps": ("epsilon",),
-        "eps_root": ("epsilon_root",),
-        "decay": ("rho",),
-        "mu_dtype": (),  # a dtype of jax.numpy: no word of another library
-        "accumulator_dtype": (),
-        "state_dtype": (),
-        "trust_ratio_mask": (),
-    },
-    "keras": {"learning_rate": ("lr",), "beta_1": ("beta1",), "beta_2": ("beta2",)},
-}
-"""A library's words and ours, where they differ; ``betas`` is a pair."""
-
-RATE = {"torch": "lr", "optax": "learning_rate", "keras": "learning_rate"}
-
-
-@dataclass(frozen=True)
-class Native:
-    """A recipe, and what a library calls the parts of it.
-
-    ``state`` maps our fields to the library's names; ``of_leaf(path, shape, dtype)`` gives numbers that
-    differ from leaf to leaf; ``mask`` is the caller's choice of decayed leaves, in the library's form;
-    ``dtypes`` names fields that are kept in a dtype of their own; ``blocks`` is the order in which Keras makes
-    variables, which is its file format: block after block, in each the fields of one parameter together; ``sparse``
-    says that a gradient may be sparse, which the law sees with zeros for what it does not store; ``link`` that it
-    changes gradients on their way to a rule, so that optax has the direction for its update, and not a descent;
-    ``estimator`` is the caller's estimator of the Hessian, in the library's form.
-    """
-
-    recipe: Recipe
-    state: Mapping[str, str] = field(default_factory=dict)
-    of_leaf: Callable[[str, tuple[int, ...], str], Mapping[str, Any]] | None = None
-    mask: Any = None
-    dtypes: Mapping[str, Any] = field(default_factory=dict)
-    blocks: tuple[tuple[str, ...], ...] | None = None
-    sparse: bool = False
-    link: bool = False
-    estimator: Any = None
-
-    @cached_property
-    def slots(self) -> tuple[Slot, ...]:
-        """The arrays of the state, with the library's names."""
-        return slots_of(self.recipe.rule, self.state)
-
-    def numbers_of(self, path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
-        """The numbers that the library's constructor gives a leaf for itself; those of the recipe come after."""
-        return dict(self.of_leaf(path, shape, dtype)) if self.of_leaf else {}
-
-
-@dataclass(frozen=True)
-class Constructor:
-    """A library's constructor: its parameters with defaults, and the recipe they stand for."""
-
-    name: str
-    doc: str
-    parameters: tuple[inspect.Parameter, ...]
-    build: Callable[..., Native]
-
-    @cached_property
-    def defaults(self) -> dict[str, Any]:
-        return {p.name: p.default for p in self.parameters}
 
 
 def part_of(library: str, name: str) -> ModuleType:
@@ -111,14 +44,20 @@ def part_of(library: str, name: str) -> ModuleType:
     return sys.modules[full]
 
 
-@cache
-def _table(library: str) -> dict[str, Callable[..., Native]]:
-    package = part_of(library, "constructors")
-    found: dict[str, Callable[..., Native]] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        found |= {name: getattr(module, name) for name in module.__all__}
+def dialect(library: str) -> Dialect:
+    """The words in which a library speaks where a constructor says nothing else."""
+    found: Dialect = part_of(library, "constructors").declare
     return found
+
+
+@cache
+def _table(library: str) -> dict[str, Constructor]:
+    package = part_of(library, "constructors")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+    ]
+    found = {name: each for module in modules for name, each in vars(module).items() if isinstance(each, Constructor)}
+    return {name: replace(each, name=name) for name, each in found.items()}
 
 
 def _title(library: str, rule: Any) -> str:
@@ -141,11 +80,12 @@ def constructor(library: str, name: str, like: str | None = None) -> Constructor
     if like is not None and like not in (*LIBRARIES, "paper"):
         raise ValueError(unknown(f"optcore.adapters.{library}", "convention like=", like, [*LIBRARIES, "paper"]))
     if like in (None, library) and name in _table(library):
-        return _own(library, name)
+        return _table(library)[name]
     if like in LIBRARIES and like != library:
-        folded = {_fold(other): other for other in _table(like)}
-        if _fold(name) in folded and RATE[like] in _own(like, folded[_fold(name)]).defaults:
-            return _translated(library, name, _own(like, folded[_fold(name)]), like)
+        other = next((each for title, each in _table(like).items() if _fold(title) == _fold(name)), None)
+        if other and any(m.names == ("lr",) for m in other.meanings.values()):
+            own = constructor(library, name).meanings if name in names(library) else {}
+            return translated(name, own, dialect(library), other, dialect(like))
     rule: Any = _rule(library, name)
     if rule is None or (name not in _table(library) and _fold(name) in map(_fold, _table(library))):
         raise ValueError(unknown(f"optcore.adapters.{library}", "optimizer", name, names(library)))
@@ -212,93 +152,28 @@ def _fold(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-@cache
-def _own(library: str, name: str) -> Constructor:
-    build = _table(library)[name]
-    parameters = tuple(inspect.signature(build).parameters.values())
-    return Constructor(name, inspect.getdoc(build) or "", parameters, build)
-
-
-def of_rule(library: str, rule: Rule) -> Constructor:
-    """A constructor for a rule that the library does not have, in the library's words.
+def of_rule(library: str, rule: Any) -> Constructor:
+    """A constructor for a rule that the library does not have, in the library's general words.
 
     In optax a clipping law is a link: it has neither learning rate nor decay.
     """
-    values = rule.values()
     link = library == "optax" and getattr(rule, "clips", False)
-    pair = library == "torch" and {"beta1", "beta2"} <= set(values)
-    spell = {ours[0]: theirs for theirs, ours in SPELLING[library].items() if len(ours) == 1}
-    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters, words = [], {}
-    order = [n for n in values if n not in TEMPLATE]
-    place = [] if "decay" in rule.owns else ["decay"]
-    order = order if link else ["lr", *order, "weight_decay", *place, "maximize"]
+    values, words = rule.values(), {m.names: word for word, m in dialect(library).meanings.items()}
+    order = [name for name in values if name not in TEMPLATE]
+    if not link:
+        order = ["lr", *order, "weight_decay", *([] if "decay" in rule.owns else ["decay"]), "maximize"]
+    parameters, meanings = [], {}
     for ours in order:
-        if pair and ours in ("beta1", "beta2"):
-            if ours == "beta1":
-                parameters.append(inspect.Parameter("betas", first, default=(values["beta1"], values["beta2"])))
-            continue
-        theirs = spell.get(ours, ours)
-        words[theirs] = ours
-        default = values[ours] if values[ours] is not REQUIRED else inspect.Parameter.empty
-        if ours == "lr" and library == "optax":
-            default = inspect.Parameter.empty
-        kind = inspect.Parameter.KEYWORD_ONLY if ours in ("decay", "maximize") else first
-        parameters.append(inspect.Parameter(theirs, kind, default=default))
-    required = [p for p in parameters if p.default is p.empty]
-    parameters = [*required, *(p for p in parameters if p.default is not p.empty)]
-
-    def build(**given: Any) -> Native:
-        ours = {words[k]: v for k, v in given.items() if k != "betas"}
-        if "betas" in given:
-            ours["beta1"], ours["beta2"] = given["betas"]
-        return Native(Recipe(rule, **({"lr": 1.0} if link else {}), **ours), link=link)
-
+        names = next((n for n in words if len(n) > 1 and ours in n and set(n) <= set(order)), (ours,))
+        word = words.get(names, ours)
+        default = values[ours] if len(names) == 1 else tuple(values[name] for name in names)
+        default = inspect.Parameter.empty if (library, ours) == ("optax", "lr") else default
+        if word not in meanings:
+            kind = KEYWORD if ours in ("decay", "maximize") else FIRST
+            parameters.append(inspect.Parameter(word, kind, default=default))
+            meanings[word] = Meaning(names)
+    parameters.sort(key=lambda p: p.default is not p.empty)
+    make = maker(rule, meanings, options={"lr": 1.0} if link else {}, link=link)
     return Constructor(
-        _title(library, rule) if hasattr(rule, "title") else rule.name, rule.doc, tuple(parameters), build
+        _title(library, rule) if hasattr(rule, "title") else rule.name, rule.doc, tuple(parameters), make, meanings
     )
-
-
-def _translated(library: str, name: str, other: Constructor, like: str) -> Constructor:
-    """Another library's constructor in this library's words."""
-    theirs_to_ours = {t: o[0] for t, o in SPELLING[like].items() if len(o) == 1 and t in other.defaults}
-    ours_to_mine = {o[0]: m for m, o in SPELLING[library].items() if len(o) == 1}
-    defaults: dict[str, Any] = {}
-    for p in other.parameters:
-        if p.name == "betas":
-            defaults["beta1"], defaults["beta2"] = p.default
-        elif p.name not in HINTS and SPELLING[like].get(p.name) != ():
-            default = 0.0 if p.name == "weight_decay" and p.default is None else p.default
-            defaults[theirs_to_ours.get(p.name, p.name)] = default
-    mine: dict[str, Any] = {}
-    if library == "torch" and {"beta1", "beta2"} <= set(defaults):
-        mine["betas"] = (defaults.pop("beta1"), defaults.pop("beta2"))
-    back = {ours_to_mine.get(k, k): k for k in defaults}  # only what this constructor has: alpha is not always rho
-    mine |= {name: defaults[ours] for name, ours in back.items()}
-    rate = RATE[library]
-    if mine.get(rate, 0) is inspect.Parameter.empty and library != "optax":
-        mine[rate] = 1e-3  # optax asks for a learning rate; a class must have one
-    if rate in mine and mine[rate] is None:
-        mine[rate] = 1.0  # optax.adafactor without a rate
-    first = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    order = [rate, *(k for k in mine if k != rate)]
-    parameters = tuple(inspect.Parameter(k, first, default=mine[k]) for k in order if k in mine)
-    out = {ours: theirs for theirs, ours in theirs_to_ours.items()}
-
-    def build(**given: Any) -> Native:
-        ours = {back.get(k, k): v for k, v in given.items() if k != "betas"}
-        if "betas" in given:
-            ours["beta1"], ours["beta2"] = given["betas"]
-        if "betas" in other.defaults:
-            ours["betas"] = (ours.pop("beta1"), ours.pop("beta2"))
-        native = other.build(**{out.get(k, k): v for k, v in ours.items()})
-        return Native(native.recipe, of_leaf=native.of_leaf, mask=native.mask, dtypes=native.dtypes)
-
-    return Constructor(name, other.doc, parameters, build)
-
-
-HINTS = {
-    "foreach", "fused", "capturable", "differentiable", "name", "clipnorm", "clipvalue", "global_clipnorm", "use_ema",
-    "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "mask",
-}  # fmt: skip
-"""Parameters that say how to run, not what to compute; they stay with their library."""

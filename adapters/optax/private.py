@@ -9,9 +9,10 @@ import optcore
 from optcore import clipping
 from optcore.adapters import native
 from optcore.adapters.native import Native
-from optcore.adapters.optax.constructors import recipe, seed_of
+from optcore.adapters.optax.constructors import seed_of
 from optcore.adapters.optax.transformation import as_schedule, transformation
 from optcore.backends.base import missing
+from optcore.recipe import Recipe
 
 try:
     import jax
@@ -52,7 +53,7 @@ def differentially_private_aggregate(
 
     def mean_of(examples: int) -> Any:
         both = optcore.chain(noise, optcore.scale(factor=1.0 / examples))
-        return transformation(Native(recipe(both, lr=1.0, seed=chosen), link=True))
+        return transformation(Native(Recipe(both, lr=1.0, seed=chosen, state_dtype="param"), link=True))
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         sums, _ = per_example_global_norm_clip(updates, l2_norm_clip)

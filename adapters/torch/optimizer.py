@@ -117,7 +117,7 @@ class TorchOptimizer(torch.optim.Optimizer):
             saved["micro"] = 0
             saved.update({k: shown(law, saved["updates"]) for k, law in laws_of(saved).items()})
         plan = self._plan(saved)
-        for word, names in native.SPELLING["torch"].items():
+        for word, (names, *_) in native.dialect("torch").meanings.items():
             known = {n: plan.recipe.values[n] for n in names if n in plan.recipe.values}
             given = saved.get(word) if len(names) > 1 else [saved.get(word)]
             if word not in saved or word in own or len(known) < len(names):

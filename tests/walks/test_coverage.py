@@ -73,3 +73,45 @@ def test_the_catalogue_holds_what_was_promised() -> None:
     lookahead ranger adabound adamod adamp sgdp qhm qhadam pid aggmo apollo laprop came grokfast kron scion lomo adalomo
     bsam""".split()
     assert set(promised) <= names and len(names) >= 85
+
+
+def translations() -> list[tuple[str, str, str]]:
+    """Every constructor that a library offers with the numbers of another one that has it too."""
+    return [
+        (library, name, like)
+        for library in native.LIBRARIES
+        for name in native.names(library)
+        for like in native.LIBRARIES
+        if like != library
+        for other, declared in native._table(like).items()
+        if fold(other) == fold(name) and any(m.names == ("lr",) for m in declared.meanings.values())
+    ]
+
+
+def fold(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.5])
+def test_a_word_that_both_libraries_spell_alike_is_a_word_of_the_translation(rho: float) -> None:
+    """torch, optax and Keras all say ``rho`` in Adadelta."""
+    for library, name in (("torch", "Adadelta"), ("optax", "adadelta"), ("keras", "Adadelta")):
+        for like in {*native.LIBRARIES} - {library}:
+            found = native.constructor(library, name, like)
+            rate = {} if library == "torch" else {"learning_rate": 0.1}
+            assert found.build(**rate, rho=rho).recipe.values["beta"] == rho
+            assert not {"decay", "alpha"} & set(found.defaults)
+
+
+@pytest.mark.parametrize(("library", "name", "like"), translations())
+def test_a_constructor_keeps_its_own_words_with_the_numbers_of_another_library(
+    library: str, name: str, like: str
+) -> None:
+    """A number has the word that this library's constructor has for it, and no number has two words."""
+    found, own = native.constructor(library, name, like), native.constructor(library, name)
+    mine = {m.names: word for word, m in own.meanings.items() if m.of == "law" and m.factor == 1.0}
+    for word, meaning in found.meanings.items():
+        if meaning.of == "law" and meaning.factor == 1.0 and meaning.names in mine:
+            assert word == mine[meaning.names]
+    numbers = [n for m in found.meanings.values() if m.of == "law" for n in m.names]
+    assert len(numbers) == len(set(numbers))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from optcore.adapters.native.declared import Dialect
 
-from optcore.recipe import Recipe
-from optcore.rule import Rule
-
-__all__ = ["MOMENTS", "recipe"]
+__all__ = ["MOMENTS", "declare"]
 
 MOMENTS = {"m": "momentum", "v": "velocity", "v_max": "velocity_hat"}
 """Our fields and Keras' names of the moments."""
 
-
-def recipe(rule: Rule, learning_rate: Any, weight_decay: Any, **hyper: Any) -> Recipe:
-    """Every Keras optimizer decays before the update, unless its law does; a weight_decay of None is none."""
-    decay = 0.0 if weight_decay is None else weight_decay
-    place = {} if "decay" in rule.owns else {"decay": "before"}
-    return Recipe(rule, lr=learning_rate, weight_decay=decay, state_dtype="param", **place, **hyper)
+declare = Dialect(
+    "learning_rate: lr, beta_1: beta1, beta_2: beta2, weight_decay: weight_decay or 0.0", MOMENTS, decay="before"
+)

@@ -3,72 +3,62 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import optcore
-from optcore.adapters.keras.constructors import recipe
+from optcore.adapters.keras.constructors import declare
 from optcore.adapters.native import Native
+from optcore.recipe import Recipe
 from optcore.rule import Rule
 
-__all__ = ["AdaMuon", "AdaptiveMuon", "Muon"]
+ADAM = """learning_rate=0.001, adam_beta_1: adam.beta1 = 0.9, adam_beta_2: adam.beta2 = 0.999, adam_weight_decay=0.004,
+    epsilon: adam.epsilon_hat = 1e-7, weight_decay=0.004, exclude_layers=None, exclude_embeddings=True"""
+"""The first parameters of all of them: Adam's numbers, and the variables that are left to it."""
 
 
-def _split(
-    matrix: Rule, adam: dict[str, Any], adam_lr_ratio: float, learning_rate: Any, weight_decay: Any,
-    adam_weight_decay: Any, exclude_layers: Any, exclude_embeddings: bool,
-) -> Native:  # fmt: skip
-    """A rule for matrices, and Keras' Adam for all other variables, embeddings and excluded layers."""
-    other: Rule = optcore.adam(like="keras", **adam)
-    if adam_lr_ratio != 1:
-        other = optcore.chain(other, optcore.scale(factor=adam_lr_ratio))
+def _split(matrix: Callable[..., Rule]) -> Callable[..., Native]:
+    """A law for matrices, and Keras' Adam for all other variables, embeddings and excluded layers."""
 
-    def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
-        excluded = exclude_embeddings and "embedding" in path.lower()
-        excluded |= any(re.search(keyword, path) is not None for keyword in exclude_layers or ())
-        matrix = len(shape) == 2 and not excluded
-        decay = weight_decay if matrix else adam_weight_decay
-        return {"use": "shape" if matrix else "other", "weight_decay": 0.0 if decay is None else decay}
+    def law(
+        adam_beta_1: Any, adam_beta_2: Any, adam_weight_decay: Any, epsilon: Any, weight_decay: Any,
+        exclude_layers: Any, exclude_embeddings: bool, adam_lr_ratio: Any, **numbers: Any,
+    ) -> Native:  # fmt: skip
+        rule = matrix(**numbers)
+        other: Rule = optcore.adam(like="keras", beta1=adam_beta_1, beta2=adam_beta_2, epsilon_hat=epsilon)
+        if adam_lr_ratio != 1:
+            other = optcore.chain(other, optcore.scale(factor=adam_lr_ratio))
 
-    rule = optcore.matrices(matrix, other)
-    names = {f"{matrix.name}.m": "momentum", "adam.m": "momentum", "v": "velocity"}
-    return Native(recipe(rule, learning_rate, weight_decay), names, of_leaf)
+        def of_leaf(path: str, shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
+            excluded = exclude_embeddings and "embedding" in path.lower()
+            excluded |= any(re.search(keyword, path) is not None for keyword in exclude_layers or ())
+            matrix = len(shape) == 2 and not excluded
+            decay = weight_decay if matrix else adam_weight_decay
+            return {"use": "shape" if matrix else "other", "weight_decay": 0.0 if decay is None else decay}
 
+        names = {f"{rule.name}.m": "momentum", "adam.m": "momentum", "v": "velocity"}
+        return Native(Recipe(optcore.matrices(rule, other)), names, of_leaf)
 
-def Muon(
-    learning_rate: Any = 0.001, adam_beta_1: float = 0.9, adam_beta_2: float = 0.999, adam_weight_decay: Any = 0.004,
-    epsilon: float = 1e-7, weight_decay: Any = 0.004, exclude_layers: Any = None, exclude_embeddings: bool = True,
-    muon_a: float = 3.4445, muon_b: float = -4.7750, muon_c: float = 2.0315, adam_lr_ratio: float = 1,
-    momentum: float = 0.95, ns_steps: int = 5, nesterov: bool = True, rms_rate: float | None = 0.2,
-) -> Native:  # fmt: skip
-    """Muon for matrices, AdamW for everything else, embeddings and excluded layers."""
-    scale = dict(scale="none") if rms_rate is None else dict(scale="rms", rms=rms_rate)
-    newton = dict(a=muon_a, b=muon_b, c=muon_c, iterations=ns_steps)
-    matrix = optcore.muon(momentum="sum", beta=momentum, nesterov=nesterov, epsilon=1e-7, **newton, **scale)
-    adam = dict(beta1=adam_beta_1, beta2=adam_beta_2, epsilon_hat=epsilon)
-    places = adam_weight_decay, exclude_layers, exclude_embeddings
-    return _split(matrix, adam, adam_lr_ratio, learning_rate, weight_decay, *places)
+    return law
 
 
-def AdaMuon(
-    learning_rate: Any = 0.001, adam_beta_1: float = 0.9, adam_beta_2: float = 0.999, adam_weight_decay: Any = 0.004,
-    epsilon: float = 1e-7, weight_decay: Any = 0.004, exclude_layers: Any = None, exclude_embeddings: bool = True,
-    adam_lr_ratio: float = 1, beta_1: float = 0.95, beta_2: float = 0.95, ns_steps: int = 5, sign: bool = True,
-    nesterov: bool = False, rms_rate: float = 0.2,
-) -> Native:  # fmt: skip
-    """AdaMuon for matrices, AdamW for everything else, in the words of Keras' Muon, which has no AdaMuon."""
-    numbers = dict(beta1=beta_1, beta2=beta_2, iterations=ns_steps, rms=rms_rate, sign=sign, nesterov=nesterov)
-    adam = dict(beta1=adam_beta_1, beta2=adam_beta_2, epsilon_hat=epsilon)
-    places = adam_weight_decay, exclude_layers, exclude_embeddings
-    return _split(optcore.adamuon(**numbers), adam, adam_lr_ratio, learning_rate, weight_decay, *places)
+def _muon(rms: Any, **numbers: Any) -> Rule:
+    scale = dict(scale="none") if rms is None else dict(scale="rms", rms=rms)
+    return optcore.muon(momentum="sum", epsilon=1e-7, **numbers, **scale)
 
 
-def AdaptiveMuon(
-    learning_rate: Any = 0.001, adam_beta_1: float = 0.9, adam_beta_2: float = 0.999, adam_weight_decay: Any = 0.004,
-    epsilon: float = 1e-7, weight_decay: Any = 0.004, exclude_layers: Any = None, exclude_embeddings: bool = True,
-    adam_lr_ratio: float = 1, momentum: float = 0.95, ns_steps: int = 5, nesterov: bool = True,
-) -> Native:  # fmt: skip
-    """Muon times its dual norm for matrices, AdamW for everything else, in the words of Keras' Muon."""
-    matrix = optcore.adaptive_muon(beta=momentum, iterations=ns_steps, nesterov=nesterov)
-    adam = dict(beta1=adam_beta_1, beta2=adam_beta_2, epsilon_hat=epsilon)
-    places = adam_weight_decay, exclude_layers, exclude_embeddings
-    return _split(matrix, adam, adam_lr_ratio, learning_rate, weight_decay, *places)
+Muon = declare(f"""{ADAM}, muon_a: a = 3.4445, muon_b: b = -4.7750, muon_c: c = 2.0315, adam_lr_ratio=1,
+    momentum: beta = 0.95, ns_steps: iterations = 5, nesterov=True, rms_rate: rms = 0.2""").of(
+    _split(_muon), "Muon for matrices, AdamW for everything else, embeddings and excluded layers."
+)
+
+AdaMuon = declare(f"""{ADAM}, adam_lr_ratio=1, beta_1=0.95, beta_2=0.95, ns_steps: iterations = 5, sign=True,
+    nesterov=False, rms_rate: rms = 0.2""").of(
+    _split(optcore.adamuon),
+    "AdaMuon for matrices, AdamW for everything else, in the words of Keras' Muon, which has no AdaMuon.",
+)
+
+AdaptiveMuon = declare(f"{ADAM}, adam_lr_ratio=1, momentum: beta = 0.95, ns_steps: iterations = 5, nesterov=True").of(
+    _split(optcore.adaptive_muon),
+    "Muon times its dual norm for matrices, AdamW for everything else, in the words of Keras' Muon.",
+)

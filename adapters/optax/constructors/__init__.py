@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from optcore.recipe import Recipe
-from optcore.rule import Rule
+from optcore.adapters.native.declared import Dialect
 
-__all__ = ["MOMENTS", "recipe", "seed_of"]
+__all__ = ["MOMENTS", "declare", "seed_of"]
 
 MOMENTS = {"m": "mu", "v": "nu", "v_max": "nu_max"}
 """Our fields and optax' names of the moments."""
 
-
-def recipe(rule: Rule, **hyper: Any) -> Recipe:
-    """State in the parameter's dtype, as optax keeps it."""
-    return Recipe(rule, state_dtype="param", **hyper)
+declare = Dialect(
+    """learning_rate: lr, b1: beta1, b2: beta2, eps: epsilon, eps_root: epsilon_root, weight_decay_mask: mask,
+    mu_dtype: dtype[m], accumulator_dtype: dtype[m]""",
+    MOMENTS,
+)
 
 
 def seed_of(name: str, key: Any, seed: int | None) -> int:

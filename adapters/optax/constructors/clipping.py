@@ -7,37 +7,24 @@ from typing import Any
 import optcore
 from optcore.adapters.native import Native
 from optcore.adapters.native.numbers import first, times
-from optcore.adapters.optax.constructors import recipe, seed_of
-from optcore.rule import Rule
+from optcore.adapters.optax.constructors import declare, seed_of
+from optcore.recipe import Recipe
 
-__all__ = [
-    "adaptive_grad_clip", "add_noise", "centralize", "clip", "clip_by_block_rms", "clip_by_global_norm", "normalize",
-    "normalize_by_update_norm", "zero_nans",
-]  # fmt: skip
+clip = declare("max_delta: limit").of(optcore.clip_by_value, "Each element cut to [-max_delta, max_delta].", link=True)
 
+clip_by_block_rms = declare("threshold").of(
+    optcore.clip_by_block_rms, "Each leaf's root mean square held at the threshold.", link=True
+)
 
-def _link(rule: Rule, lr: Any = 1.0, **options: Any) -> Native:
-    return Native(recipe(rule, lr=lr, **options), link=True)
-
-
-def clip(max_delta: Any) -> Native:
-    """Each element cut to [-max_delta, max_delta]."""
-    return _link(optcore.clip_by_value(limit=max_delta))
+clip_by_global_norm = declare("max_norm").of(
+    optcore.clip_by_global_norm(like="optax"), "The norm over all leaves held at max_norm.", link=True
+)
 
 
-def clip_by_block_rms(threshold: Any) -> Native:
-    """Each leaf's root mean square held at the threshold."""
-    return _link(optcore.clip_by_block_rms(threshold=threshold))
-
-
-def clip_by_global_norm(max_norm: Any) -> Native:
-    """The norm over all leaves held at max_norm."""
-    return _link(optcore.clip_by_global_norm(max_norm=max_norm, like="optax"))
-
-
-def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any | None = None) -> Native:
+@declare("clipping, eps=1e-3, axis=None").law()
+def adaptive_grad_clip(axis: Any, **numbers: Any) -> Native:
     """The norm of each unit held at clipping times its parameter's."""
-    rule = optcore.adaptive_gradient_clip(clipping=clipping, epsilon=eps, like="optax")
+    rule = optcore.adaptive_gradient_clip(like="optax", **numbers)
     given = (axis,) if isinstance(axis, int) else axis
     if given is not None and not (isinstance(given, tuple | list) and all(isinstance(i, int) for i in given)):
         raise TypeError(f"optcore.adapters.optax.adaptive_grad_clip: axis={axis!r} is no axis; give one or a tuple")
@@ -48,7 +35,7 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any | None = None) 
             return _unit(path, len(shape), tuple(given))
         return {"unit": "leaf"} if sum(n > 1 for n in shape) < 2 else {}  # what has one long axis is a vector
 
-    return Native(recipe(rule, lr=1.0), of_leaf=of_leaf, link=True)
+    return Native(Recipe(rule, lr=1.0), of_leaf=of_leaf, link=True)
 
 
 def _unit(path: str, ndim: int, axes: tuple[int, ...]) -> dict[str, Any]:
@@ -68,29 +55,28 @@ def _unit(path: str, ndim: int, axes: tuple[int, ...]) -> dict[str, Any]:
     return known[over]
 
 
-def zero_nans() -> Native:
-    """Zero for each element that is NaN."""
-    return _link(optcore.zero_nans)
+zero_nans = declare("").of(optcore.zero_nans, "Zero for each element that is NaN.", link=True)
+
+normalize = declare("").of(
+    optcore.normalize_by_global_norm, "The gradient over the norm of all leaves; a zero gradient stays zero.", link=True
+)
 
 
-def normalize() -> Native:
-    """The gradient over the norm of all leaves; a zero gradient stays zero."""
-    return _link(optcore.normalize_by_global_norm)
-
-
-def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6) -> Native:
+@declare("scale_factor=1.0, eps=1e-6").law()
+def normalize_by_update_norm(scale_factor: Any, **numbers: Any) -> Native:
     """The gradient over the norm of all leaves, times scale_factor; a negative one descends."""
-    rule = optcore.normalize_by_global_norm(epsilon=eps)
+    rule = optcore.normalize_by_global_norm(**numbers)
     if isinstance(first(scale_factor), int | float) and first(scale_factor) < 0:
-        return Native(recipe(rule, lr=times(-1.0, scale_factor)))
-    return _link(rule, lr=scale_factor)
+        return Native(Recipe(rule, lr=times(-1.0, scale_factor)))
+    return Native(Recipe(rule, lr=scale_factor), link=True)
 
 
-def centralize() -> Native:
-    """The gradient less its mean over all axes but the first."""
-    return _link(optcore.centralize(like="optax"))
+centralize = declare("").of(
+    optcore.centralize(like="optax"), "The gradient less its mean over all axes but the first.", link=True
+)
 
 
-def add_noise(eta: Any, gamma: Any, key: Any = None, *, seed: int | None = None) -> Native:
+@declare("eta, gamma, key=None, *, seed=None").law()
+def add_noise(key: Any, seed: int | None, **numbers: Any) -> Native:
     """Normal noise of variance ``eta / t^gamma``; a whole number for ``key`` seeds it, with other draws than optax'."""
-    return _link(optcore.noisy_sgd(eta=eta, gamma=gamma), seed=seed_of("add_noise", key, seed))
+    return Native(Recipe(optcore.noisy_sgd(**numbers), lr=1.0, seed=seed_of("add_noise", key, seed)), link=True)

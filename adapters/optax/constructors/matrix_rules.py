@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
-from optcore.adapters.optax.constructors import MOMENTS, recipe
+from optcore.adapters.optax.constructors import MOMENTS, declare
+from optcore.recipe import Recipe
 from optcore.rule import Rule
 from optcore.rules.muon import DION
 from optcore.schedule import Schedule
 
-__all__ = ["adafactor", "galore", "muon", "sophia"]
 
-
+@declare("""
+    learning_rate: lr or 1.0 = None, min_dim_size_to_factor: min_dim = 128, decay_rate: beta2_decay = 0.8,
+    decay_offset: offset = 0, multiply_by_parameter_scale=True, clipping_threshold: threshold = 1.0, momentum=None,
+    dtype_momentum: dtype[m] = None, weight_decay_rate=None, eps: epsilon1 = 1e-30, factored=True,
+    weight_decay_mask=None
+""").law(
+    {"rows": "v_row", "columns": "v_col", "m": "ema"},
+    unsupported={
+        "weight_decay_mask": "optcore.adapters.optax.adafactor: weight_decay_mask is not supported; mask the decay "
+        "with optax.masked"
+    },
+)
 def adafactor(
-    learning_rate: Any = None, min_dim_size_to_factor: int = 128, decay_rate: Any = 0.8, decay_offset: Any = 0,
-    multiply_by_parameter_scale: bool = True, clipping_threshold: Any = 1.0, momentum: Any = None,
-    dtype_momentum: Any = None, weight_decay_rate: Any = None, eps: Any = 1e-30, factored: bool = True,
-    weight_decay_mask: Any | None = None,
-) -> Native:  # fmt: skip
+    min_dim_size_to_factor: int, decay_offset: Any, multiply_by_parameter_scale: bool, clipping_threshold: Any,
+    momentum: Any, weight_decay_rate: Any, factored: bool, **numbers: Any,
+) -> Rule:  # fmt: skip
     """Adafactor whose learning rate multiplies the clipped update; the decay comes last, without it.
 
     Before ``decay_offset`` steps are counted the average of squares starts anew, where optax has NaN.
     """
-    if weight_decay_mask is not None:
-        raise NotImplementedError(
-            "optcore.adapters.optax.adafactor: weight_decay_mask is not supported; mask the decay with optax.masked"
-        )
-    numbers = dict(
-        beta2_decay=decay_rate,
-        epsilon1=eps,
+    numbers |= dict(
         threshold=float("inf") if clipping_threshold is None else clipping_threshold,
         min_dim=min_dim_size_to_factor if factored else 2**31 - 1,
         offset=float(decay_offset) if isinstance(decay_offset, int) else decay_offset,
@@ -43,12 +47,7 @@ def adafactor(
         links.append(optcore.averaged_momentum(beta=momentum))
     if weight_decay_rate is not None:
         links.append(optcore.decayed_weights(rate=weight_decay_rate))
-    rate = 1.0 if learning_rate is None else learning_rate
-    return Native(
-        recipe(optcore.chain(*links), lr=rate),
-        {"rows": "v_row", "columns": "v_col", "m": "ema"},
-        dtypes={"m": dtype_momentum},
-    )
+    return optcore.chain(*links)
 
 
 def _iterations(ns_coeffs: Any, ns_steps: int) -> dict[str, Any]:
@@ -72,37 +71,35 @@ def _iterations(ns_coeffs: Any, ns_steps: int) -> dict[str, Any]:
     return dict(polynomial="dion", iterations=len(every))
 
 
-def muon(
-    learning_rate: Any, ns_coeffs: Any = (3.4445, -4.7750, 2.0315), ns_steps: int = 5, beta: Any = 0.95,
-    eps: Any = 1e-8, weight_decay: Any = 0.0, weight_decay_mask: Any | None = None, mu_dtype: Any | None = None,
-    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", adam_b1: Any = 0.9,
-    adam_b2: Any = 0.999, adam_eps_root: Any = 0.0, adam_weight_decay: Any = 0.0, adam_learning_rate: Any | None = None,
-    muon_weight_dimension_numbers: Any | None = None, consistent_rms: Any | None = None,
-) -> Native:  # fmt: skip
-    """Muon for matrices, AdamW for everything else."""
-    if muon_weight_dimension_numbers is not None:
+def _refuse(values: Mapping[str, Any]) -> None:
+    if values["muon_weight_dimension_numbers"] is not None:
         raise NotImplementedError(
             "optcore.adapters.optax.muon: muon_weight_dimension_numbers is not supported; kernels of convolutions are "
             "matrices by optcore.matrices(optcore.muon, optcore.adam, use='last')"
         )
-    if isinstance(adam_learning_rate, Schedule):
+    if isinstance(values["adam_learning_rate"], Schedule):
         raise NotImplementedError(
             "optcore.adapters.optax.muon: adam_learning_rate must be a number; for another schedule use optax.partition"
         )
+
+
+@declare("""
+    learning_rate, ns_coeffs=(3.4445, -4.7750, 2.0315), ns_steps: iterations = 5, beta=0.95, eps=1e-8,
+    weight_decay=0.0, weight_decay_mask=None, mu_dtype=None, *, nesterov=True, adaptive=False,
+    preconditioning="frobenius", adam_b1: adam.beta1 = 0.9, adam_b2: adam.beta2 = 0.999, adam_eps_root=0.0,
+    adam_weight_decay=0.0, adam_learning_rate=None, muon_weight_dimension_numbers=None, consistent_rms: rms = None
+""").law(refuse=_refuse)
+def muon(
+    ns_coeffs: Any, ns_steps: int, eps: Any, weight_decay: Any, weight_decay_mask: Any, mu_dtype: Any, nesterov: bool,
+    adaptive: bool, adam_b1: Any, adam_b2: Any, adam_eps_root: Any, adam_weight_decay: Any, adam_learning_rate: Any,
+    muon_weight_dimension_numbers: Any, consistent_rms: Any, **numbers: Any,
+) -> Native:  # fmt: skip
+    """Muon for matrices, AdamW for everything else."""
     scale = dict(scale="aspect") if consistent_rms is None else dict(scale="rms", rms=consistent_rms)
     law = optcore.adaptive_muon if adaptive else optcore.muon
-    matrix = law(
-        like="optax",
-        beta=beta,
-        epsilon=eps,
-        nesterov=nesterov,
-        preconditioning=preconditioning,
-        **_iterations(ns_coeffs, ns_steps),
-        **scale,
-    )
+    numbers |= {"epsilon": eps, "nesterov": nesterov, **_iterations(ns_coeffs, ns_steps), **scale}
     rest = optcore.nadam(like="optax") if nesterov else optcore.adam
     other = rest(beta1=adam_b1, beta2=adam_b2, epsilon=eps, epsilon_root=adam_eps_root)
-    found = recipe(optcore.matrices(matrix, other), lr=learning_rate, weight_decay=weight_decay)
     of_adam = {"weight_decay": adam_weight_decay}
     if adam_learning_rate is not None:
         of_adam["lr"] = adam_learning_rate
@@ -111,35 +108,29 @@ def muon(
         return {"weight_decay": weight_decay} if len(shape) == 2 else of_adam
 
     mine, theirs = f"{law.name}.m", f"{rest.name}.m"
-    return Native(
-        found,
-        {mine: "muon_mu", theirs: "mu", "v": "nu"},
-        of_leaf,
-        weight_decay_mask,
-        {mine: mu_dtype, theirs: mu_dtype},
-    )
+    names = {mine: "muon_mu", theirs: "mu", "v": "nu"}
+    found = Recipe(optcore.matrices(law(like="optax", **numbers), other))
+    return Native(found, names, of_leaf, weight_decay_mask, {mine: mu_dtype, theirs: mu_dtype})
 
 
-def galore(
-    learning_rate: Any, rank: int = 128, update_proj_gap: int = 200, scale: Any = 1.0,
-    base_optimizer: Any | None = None, weight_decay: Any = 0.0, mask: Any | None = None,
-    weight_dimension_numbers: Any | None = None,
-) -> Native:  # fmt: skip
+@declare("""
+    learning_rate, rank=128, update_proj_gap: interval = 200, scale=1.0, base_optimizer=None, weight_decay=0.0,
+    mask=None, weight_dimension_numbers=None
+""").law({**MOMENTS, "basis": "projector"})
+def galore(base_optimizer: Any, weight_dimension_numbers: Any, **numbers: Any) -> Rule:
     """Adam on the projection of the larger side of each matrix."""
     for name, value in (("base_optimizer", base_optimizer), ("weight_dimension_numbers", weight_dimension_numbers)):
         if value is not None:
             raise NotImplementedError(f"optcore.adapters.optax.galore: {name} is not supported; leave it None")
-    rule = optcore.galore(like="optax", rank=rank, interval=update_proj_gap, scale=scale)
-    found = recipe(rule, lr=learning_rate, weight_decay=weight_decay)
-    return Native(found, {**MOMENTS, "basis": "projector"}, mask=mask)
+    return optcore.galore(like="optax", **numbers)
 
 
-def sophia(
-    learning_rate: Any, b1: Any = 0.965, b2: Any = 0.99, eps: Any = 1e-8, weight_decay: Any = 1e-4,
-    weight_decay_mask: Any | None = None, gamma: Any = 0.01, clip_threshold: Any = 1.0, update_interval: int = 10,
-    hessian_diagonal_fn: Any | None = None, mu_dtype: Any | None = None, verbose: bool = False,
-    print_win_rate_every_n_steps: int = 0,
-) -> Native:  # fmt: skip
+@declare("""
+    learning_rate, b1=0.965, b2=0.99, eps=1e-8, weight_decay=1e-4, weight_decay_mask=None, gamma=0.01,
+    clip_threshold: threshold = 1.0, update_interval: interval = 10, hessian_diagonal_fn: estimator = None,
+    mu_dtype=None, verbose=False, print_win_rate_every_n_steps=0
+""").law({"m": "mu", "h": "nu"})
+def sophia(verbose: bool, print_win_rate_every_n_steps: int, **numbers: Any) -> Rule:
     """Sophia that steps by the average of the estimates before this step's.
 
     ``hessian_diagonal_fn`` is an optax transformation that gives the estimate at counts 0, update_interval, ..., and is
@@ -149,8 +140,4 @@ def sophia(
     for name, value in (("verbose", verbose), ("print_win_rate_every_n_steps", print_win_rate_every_n_steps)):
         if value:
             raise NotImplementedError(f"optcore.adapters.optax.sophia: no win rate is printed; leave out {name}")
-    numbers = dict(beta1=b1, beta2=b2, epsilon=eps, gamma=gamma, threshold=clip_threshold, interval=update_interval)
-    found = recipe(optcore.sophia(like="optax", **numbers), lr=learning_rate, weight_decay=weight_decay)
-    return Native(
-        found, {"m": "mu", "h": "nu"}, mask=weight_decay_mask, dtypes={"m": mu_dtype}, estimator=hessian_diagonal_fn
-    )
+    return optcore.sophia(like="optax", **numbers)

@@ -1,4 +1,4 @@
-"""The constructors of rules that find their own step size, of leaf-wise rates, of games and of the schedule-free."""
+"""The constructors of rules that find their own step size, of games, of chance, and of schedule-free rules."""
 
 from __future__ import annotations
 
@@ -6,94 +6,71 @@ from typing import Any
 
 import optcore
 from optcore.adapters.native import Native
-from optcore.adapters.optax.constructors import MOMENTS, recipe
-
-__all__ = [
-    "cocob", "dadapt_adamw", "dog", "dowg", "fromage", "lars", "madgrad", "novograd", "optimistic_adam",
-    "optimistic_adam_v2", "optimistic_gradient_descent", "schedule_free_adamw", "schedule_free_sgd", "sm3",
-]  # fmt: skip
+from optcore.adapters.optax.constructors import MOMENTS, declare, seed_of
+from optcore.recipe import Recipe
+from optcore.rule import Rule
 
 
-def lars(
-    learning_rate: Any, weight_decay: Any = 0.0, weight_decay_mask: Any = True, trust_coefficient: Any = 0.001,
-    eps: Any = 0.0, trust_ratio_mask: Any = True, momentum: Any = 0.9, nesterov: bool = False,
-) -> Native:  # fmt: skip
+@declare("""
+    learning_rate, weight_decay=0.0, weight_decay_mask=True, trust_coefficient=0.001, eps=0.0, trust_ratio_mask=True,
+    momentum: beta = 0.9, nesterov=False
+""").law(
+    unsupported={"trust_ratio_mask": "optcore.adapters.optax.lars: leave trust_ratio_mask; use optax.partition instead"}
+)
+def lars(weight_decay_mask: Any, **numbers: Any) -> Native:
     """LARS with the norm of the decayed gradient in its ratio."""
-    if trust_ratio_mask is not True:
-        raise NotImplementedError("optcore.adapters.optax.lars: leave trust_ratio_mask; use optax.partition instead")
-    numbers = dict(beta=momentum, trust_coefficient=trust_coefficient, epsilon=eps, nesterov=nesterov)
-    found = recipe(optcore.lars(like="optax", **numbers), lr=learning_rate, weight_decay=weight_decay)
-    return Native(found, {"velocity": "trace"}, mask=None if weight_decay_mask is True else weight_decay_mask)
+    mask = None if weight_decay_mask is True else weight_decay_mask
+    return Native(Recipe(optcore.lars(like="optax", **numbers)), {"velocity": "trace"}, mask=mask)
 
 
-def fromage(learning_rate: Any, min_norm: Any = 1e-6) -> Native:
+@declare("learning_rate, min_norm=1e-6").law()
+def fromage(min_norm: Any) -> Rule:
     """Fromage with both norms of at least ``min_norm``."""
-    return Native(recipe(optcore.fromage(min_size=min_norm, min_length=min_norm), lr=learning_rate))
+    return optcore.fromage(min_size=min_norm, min_length=min_norm)
 
 
-def sm3(learning_rate: Any, momentum: Any = 0.9) -> Native:
-    """SM3 with momentum."""
-    names = {"m": "nu", **{f"axis{i}": f"mu_{i}" for i in range(5)}}
-    return Native(recipe(optcore.sm3(like="optax", beta1=momentum), lr=learning_rate), names)
+sm3 = declare("learning_rate, momentum: beta1 = 0.9").of(
+    optcore.sm3(like="optax"), "SM3 with momentum.", {"m": "nu", **{f"axis{i}": f"mu_{i}" for i in range(5)}}
+)
 
+novograd = declare("learning_rate, b1=0.9, b2=0.25, eps=1e-6, eps_root=0.0, weight_decay=0.0").of(
+    optcore.novograd, "NovoGrad."
+)
 
-def novograd(
-    learning_rate: Any, b1: Any = 0.9, b2: Any = 0.25, eps: Any = 1e-6, eps_root: Any = 0.0, weight_decay: Any = 0.0
-) -> Native:
-    """NovoGrad."""
-    rule = optcore.novograd(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root)
-    return Native(recipe(rule, lr=learning_rate, weight_decay=weight_decay), MOMENTS)
-
-
-def optimistic_gradient_descent(learning_rate: Any, alpha: Any = 1.0, beta: Any = 1.0) -> Native:
-    """The gradient, and how it changed."""
-    rule = optcore.optimistic_gradient_descent(alpha=alpha, beta=beta)
-    return Native(recipe(rule, lr=learning_rate), {"last": "previous_gradient"})
-
+optimistic_gradient_descent = declare("learning_rate, alpha=1.0, beta=1.0").of(
+    optcore.optimistic_gradient_descent, "The gradient, and how it changed.", {"last": "previous_gradient"}
+)
 
 GAME = {**MOMENTS, "last": "previous_gradient"}
 
+optimistic_adam = declare("""
+    learning_rate, optimism=None, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, mu_dtype=None, *, nesterov=True
+""").of(optcore.optimistic_adam, "Optimistic Adam, its optimism the learning rate where None.", GAME)
 
-def optimistic_adam(
-    learning_rate: Any, optimism: Any | None = None, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-08,
-    eps_root: Any = 0.0, mu_dtype: Any | None = None, *, nesterov: bool = True,
-) -> Native:  # fmt: skip
-    """Optimistic Adam, its optimism the learning rate where None."""
-    numbers = dict(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root, nesterov=nesterov)
-    rule = optcore.optimistic_adam(optimism=optimism, **numbers)
-    return Native(recipe(rule, lr=learning_rate), GAME, dtypes={"m": mu_dtype})
+optimistic_adam_v2 = declare("""
+    learning_rate, *, alpha=1.0, beta=1.0, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0, mu_dtype=None, nesterov=True
+""").of(optcore.optimistic_adam_v2, "Optimistic Adam whose terms both follow the learning rate.", GAME)
 
 
-def optimistic_adam_v2(
-    learning_rate: Any, *, alpha: Any = 1.0, beta: Any = 1.0, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-08,
-    eps_root: Any = 0.0, mu_dtype: Any | None = None, nesterov: bool = True,
-) -> Native:  # fmt: skip
-    """Optimistic Adam whose terms both follow the learning rate."""
-    numbers = dict(beta1=b1, beta2=b2, epsilon=eps, epsilon_root=eps_root, nesterov=nesterov)
-    rule = optcore.optimistic_adam_v2(alpha=alpha, beta=beta, **numbers)
-    return Native(recipe(rule, lr=learning_rate), GAME, dtypes={"m": mu_dtype})
-
-
-def madgrad(learning_rate: Any, momentum: Any = 0.9, weight_decay: Any = 0.0, eps: Any = 1e-6) -> Native:
+@declare("learning_rate, momentum: beta = 0.9, weight_decay=0.0, eps=1e-6").law(
+    {"sum": "s", "squares": "grad_sum_sq", "start": "x0"}
+)
+def madgrad(eps: Any, **numbers: Any) -> Rule:
     """MADGRAD with coupled decay."""
-    rule = optcore.madgrad(beta=momentum, epsilon=eps, lr_epsilon=eps)
-    found = recipe(rule, lr=learning_rate, weight_decay=weight_decay)
-    return Native(found, {"sum": "s", "squares": "grad_sum_sq", "start": "x0"})
+    return optcore.madgrad(epsilon=eps, lr_epsilon=eps, **numbers)
 
 
-def cocob(
-    learning_rate: Any = 1.0, alpha: Any = 100.0, eps: Any = 1e-8, weight_decay: Any = 0.0, mask: Any | None = None
-) -> Native:
-    """COCOB with coupled decay; the learning rate scales the gradient."""
-    found = recipe(optcore.cocob(alpha=alpha, epsilon=eps), lr=learning_rate, weight_decay=weight_decay)
-    names = {"start": "init_particles", "sum": "cumulative_gradients", "largest": "scale", "total": "subgradients"}
-    return Native(found, names, mask=mask)
+cocob = declare("learning_rate=1.0, alpha=100.0, eps=1e-8, weight_decay=0.0, mask=None").of(
+    optcore.cocob,
+    "COCOB with coupled decay; the learning rate scales the gradient.",
+    {"start": "init_particles", "sum": "cumulative_gradients", "largest": "scale", "total": "subgradients"},
+)
 
 
-def dog(
-    learning_rate: Any = 1.0, init_step: Any = ("heuristic", 1e-6), eps: Any = 1e-8, weight_decay: Any | None = None,
-    mask: Any | None = None,
-) -> Native:  # fmt: skip
+@declare("""
+    learning_rate=1.0, init_step=("heuristic", 1e-6), eps=1e-8, weight_decay: weight_decay or 0.0 = None, mask=None
+""").law({"start": "init_params", "distance": "max_dist", "squares": "sum_sq_norm_grads"})
+def dog(init_step: Any, **numbers: Any) -> Rule:
     """DoG with coupled decay; ``init_step`` is ("heuristic" | "distance" | "learning_rate", number)."""
     kind, number = init_step
     first = {
@@ -103,46 +80,45 @@ def dog(
     }
     if kind not in first:
         raise ValueError(f"Invalid init_step specification for scale_by_dog: init_step_type={kind!r}")
-    decay = 0.0 if weight_decay is None else weight_decay
-    found = recipe(optcore.dog(epsilon=eps, **first[kind]), lr=learning_rate, weight_decay=decay)
-    return Native(found, {"start": "init_params", "distance": "max_dist", "squares": "sum_sq_norm_grads"}, mask=mask)
+    return optcore.dog(**numbers, **first[kind])
 
 
-def dowg(
-    learning_rate: Any = 1.0, init_estim_sq_dist: Any | None = None, eps: Any = 1e-4, weight_decay: Any | None = None,
-    mask: Any | None = None,
-) -> Native:  # fmt: skip
+@declare("""
+    learning_rate=1.0, init_estim_sq_dist: first_distance = None, eps=1e-4, weight_decay: weight_decay or 0.0 =
+    None, mask=None
+""").law({"start": "init_params", "distance": "estim_sq_dist", "squares": "weighted_sq_norm_grads"})
+def dowg(init_estim_sq_dist: Any, eps: Any) -> Rule:
     """DoWG with coupled decay."""
-    rule = optcore.dowg(epsilon=eps, first_distance=eps if init_estim_sq_dist is None else init_estim_sq_dist)
-    found = recipe(rule, lr=learning_rate, weight_decay=0.0 if weight_decay is None else weight_decay)
-    names = {"start": "init_params", "distance": "estim_sq_dist", "squares": "weighted_sq_norm_grads"}
-    return Native(found, names, mask=mask)
+    return optcore.dowg(epsilon=eps, first_distance=eps if init_estim_sq_dist is None else init_estim_sq_dist)
 
 
-def dadapt_adamw(
-    learning_rate: Any = 1.0, betas: Any = (0.9, 0.999), eps: Any = 1e-8, estim_lr0: Any = 1e-6, weight_decay: Any = 0.0
-) -> Native:
-    """D-Adaptation's Adam with bias correction and decoupled decay."""
-    rule = optcore.dadapt_adamw(beta1=betas[0], beta2=betas[1], epsilon=eps, d0=estim_lr0)
-    names = {"m": "exp_avg", "v": "exp_avg_sq", "s": "grad_sum", "d": "estim_lr", "numerator": "numerator_weighted"}
-    return Native(recipe(rule, lr=learning_rate, weight_decay=weight_decay), names)
+dadapt_adamw = declare("""
+    learning_rate=1.0, betas: (beta1, beta2) = (0.9, 0.999), eps=1e-8, estim_lr0: d0 = 1e-6, weight_decay=0.0
+""").of(
+    optcore.dadapt_adamw,
+    "D-Adaptation's Adam with bias correction and decoupled decay.",
+    {"m": "exp_avg", "v": "exp_avg_sq", "s": "grad_sum", "d": "estim_lr", "numerator": "numerator_weighted"},
+)
+
+schedule_free_sgd = declare("""
+    learning_rate=1.0, warmup_steps: warmup or 0 = None, b1: beta = 0.9, weight_decay: weight_decay or 0.0 = None,
+    weight_lr_power: rate_power = 2.0, state_dtype: dtype[z] = None
+""").of(
+    optcore.schedule_free_sgd(like="optax"),
+    "Schedule-free gradient descent, its walk warming up one step after its weights.",
+)
+
+schedule_free_adamw = declare("""
+    learning_rate=0.0025, warmup_steps: warmup or 0 = None, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0,
+    weight_lr_power: rate_power = 2.0, state_dtype: dtype[z] = None
+""").of(
+    optcore.schedule_free_adamw(like="optax"),
+    "Schedule-free AdamW, its walk warming up one step after its weights.",
+    {"v": "nu"},
+)
 
 
-def schedule_free_sgd(
-    learning_rate: Any = 1.0, warmup_steps: Any | None = None, b1: Any = 0.9, weight_decay: Any | None = None,
-    weight_lr_power: Any = 2.0, state_dtype: Any | None = None,
-) -> Native:  # fmt: skip
-    """Schedule-free gradient descent, its walk warming up one step after its weights."""
-    rule = optcore.schedule_free_sgd(like="optax", beta=b1, rate_power=weight_lr_power, warmup=warmup_steps or 0)
-    found = recipe(rule, lr=learning_rate, weight_decay=0.0 if weight_decay is None else weight_decay)
-    return Native(found, dtypes={"z": state_dtype})
-
-
-def schedule_free_adamw(
-    learning_rate: Any = 0.0025, warmup_steps: Any | None = None, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8,
-    weight_decay: Any = 0.0, weight_lr_power: Any = 2.0, state_dtype: Any | None = None,
-) -> Native:  # fmt: skip
-    """Schedule-free AdamW, its walk warming up one step after its weights."""
-    numbers = dict(beta1=b1, beta2=b2, epsilon=eps, rate_power=weight_lr_power, warmup=warmup_steps or 0)
-    found = recipe(optcore.schedule_free_adamw(like="optax", **numbers), lr=learning_rate, weight_decay=weight_decay)
-    return Native(found, {"v": "nu"}, dtypes={"z": state_dtype})
+@declare("learning_rate, eta=0.01, gamma=0.55, key=None, *, seed=None").law()
+def noisy_sgd(key: Any, seed: int | None, **numbers: Any) -> Native:
+    """Gradient descent with noise that fades; a whole number for ``key`` seeds it, with other draws than optax's."""
+    return Native(Recipe(optcore.noisy_sgd(**numbers), seed=seed_of("noisy_sgd", key, seed)))

@@ -7,89 +7,66 @@ from typing import Any
 import optcore
 from optcore.adapters.native import Native
 from optcore.adapters.native.numbers import absent, first, times
-from optcore.adapters.torch.constructors import recipe, refuse
+from optcore.adapters.torch.constructors import declare, refuse
+from optcore.recipe import Recipe
 from optcore.rule import Rule
-
-__all__ = ["SGD", "Adafactor", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
-def SGD(
-    lr: Any = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: Any = 0, nesterov: bool = False,
-    *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None,
-) -> Native:  # fmt: skip
+@declare("""
+    lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False, foreach=None,
+    differentiable=False, fused=None
+""").law({"m": "momentum_buffer"})
+def SGD(momentum: Any, dampening: Any, nesterov: bool) -> Rule:
     """Stochastic gradient descent with momentum in its sum form and coupled decay."""
-    refuse(lr=lr, momentum=momentum, weight_decay=weight_decay)
     if nesterov and (absent(momentum) or not absent(dampening)):
         raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-    rule: Rule = optcore.sgd
     if nesterov:
-        rule = optcore.nesterov(beta=momentum)
-    elif not absent(momentum):
-        rule = optcore.momentum(beta=momentum, dampening=dampening)
-    found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="coupled", maximize=maximize)
-    return Native(found, {"m": "momentum_buffer"})
+        return optcore.nesterov(beta=momentum)
+    return optcore.sgd if absent(momentum) else optcore.momentum(beta=momentum, dampening=dampening)
 
 
-def Adam(
-    lr: Any = 1e-3, betas: Any = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0, amsgrad: bool = False,
-    *, foreach: bool | None = None, maximize: bool = False, capturable: bool = False, differentiable: bool = False,
-    fused: bool | None = None, decoupled_weight_decay: bool = False,
-) -> Native:  # fmt: skip
-    """Adam with coupled decay; ``decoupled_weight_decay`` makes it AdamW."""
-    refuse(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay)
-    rule = optcore.amsgrad(like="torch") if amsgrad else optcore.adam
-    place = "before" if decoupled_weight_decay else "coupled"
-    numbers = dict(beta1=betas[0], beta2=betas[1], epsilon=eps, weight_decay=weight_decay)
-    found = recipe(rule, lr=lr, decay=place, maximize=maximize, **numbers)
-    return Native(found, {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"})
+def _adam(amsgrad: bool, **numbers: Any) -> Rule:
+    return (optcore.amsgrad(like="torch") if amsgrad else optcore.adam)(**numbers)
 
 
-def AdamW(
-    lr: Any = 1e-3, betas: Any = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2, amsgrad: bool = False,
-    *, maximize: bool = False, foreach: bool | None = None, capturable: bool = False, differentiable: bool = False,
-    fused: bool | None = None,
-) -> Native:  # fmt: skip
-    """Adam with decoupled decay."""
-    return Adam(lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+Adam = declare("""
+    lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *, foreach=None, maximize=False,
+    capturable=False, differentiable=False, fused=None, decoupled_weight_decay: decoupled = False
+""").of(_adam, "Adam with coupled decay; ``decoupled_weight_decay`` makes it AdamW.")
+
+AdamW = declare("""
+    lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *, maximize=False, foreach=None,
+    capturable=False, differentiable=False, fused=None
+""").of(_adam, "Adam with decoupled decay.", decay="before")
 
 
-def RMSprop(
-    lr: Any = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0, momentum: float = 0,
-    centered: bool = False, capturable: bool = False, foreach: bool | None = None, maximize: bool = False,
-    differentiable: bool = False,
-) -> Native:  # fmt: skip
+@declare("""
+    lr=1e-2, alpha: beta = 0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, capturable=False,
+    foreach=None, maximize=False, differentiable=False
+""").law({"v": "square_avg", "h": "grad_avg", "m": "momentum_buffer"})
+def RMSprop(alpha: Any, momentum: Any, centered: bool, **numbers: Any) -> Rule:
     """RMSprop with the epsilon outside the root and the learning rate outside the momentum."""
-    refuse(lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
-    rule = optcore.centered_rmsprop if centered else optcore.rmsprop
-    rule = rule(beta=alpha, epsilon=eps)
-    if not absent(momentum):
-        rule = optcore.chain(rule, optcore.momentum(beta=momentum))
-    found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="coupled", maximize=maximize)
-    return Native(found, {"v": "square_avg", "h": "grad_avg", "m": "momentum_buffer"})
+    refuse({"alpha": alpha}, ("alpha",))
+    rule = (optcore.centered_rmsprop if centered else optcore.rmsprop)(beta=alpha, **numbers)
+    return rule if absent(momentum) else optcore.chain(rule, optcore.momentum(beta=momentum))
 
 
-def Adagrad(
-    lr: Any = 1e-2, lr_decay: float = 0, weight_decay: float = 0, initial_accumulator_value: float = 0,
-    eps: float = 1e-10, foreach: bool | None = None, *, maximize: bool = False, differentiable: bool = False,
-    fused: bool | None = None,
-) -> Native:  # fmt: skip
-    """Adagrad that starts at zero, with the epsilon outside the root and coupled decay."""
-    refuse(lr=lr, lr_decay=lr_decay, weight_decay=weight_decay, eps=eps)
-    refuse(initial_accumulator_value=initial_accumulator_value)
-    rule = optcore.adagrad(epsilon=eps, lr_decay=lr_decay, initial_accumulator=initial_accumulator_value)
-    return Native(recipe(rule, lr=lr, weight_decay=weight_decay, decay="coupled", maximize=maximize))
+Adagrad = declare("""
+    lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value: initial_accumulator = 0, eps=1e-10,
+    foreach=None, *, maximize=False, differentiable=False, fused=None
+""").of(optcore.adagrad, "Adagrad that starts at zero, with the epsilon outside the root and coupled decay.")
 
 
-def Adafactor(
-    lr: Any = 1e-2, beta2_decay: float = -0.8, eps: Any = (None, 1e-3), d: float = 1.0, weight_decay: float = 0.0,
-    *, foreach: bool | None = None, maximize: bool = False,
-) -> Native:  # fmt: skip
+@declare("""
+    lr=1e-2, beta2_decay: -beta2_decay = -0.8, eps: (mean_floor, epsilon2) = (None, 1e-3), d: threshold = 1.0,
+    weight_decay=0.0, *, foreach=None, maximize=False
+""").law(decay="with")
+def Adafactor(beta2_decay: Any, eps: Any, d: Any) -> Native:
     """Adafactor with clamped denominators; lr is the cap of the relative step."""
-    refuse(lr=lr, eps=eps[1], weight_decay=weight_decay)
-    if eps[0] is not None:
-        refuse(eps=eps[0])
+    for each in eps:
+        refuse({"eps": each})
     if not 1.0 <= first(d):
         raise ValueError(f"Clipping threshold d should be larger or equal to 1, but got {first(d)}")
     if first(beta2_decay) > 0:
@@ -100,5 +77,4 @@ def Adafactor(
         small = EPS[dtype] if eps[0] is None else eps[0]
         return {"mean_floor": small, "floor": times(small, small)}
 
-    found = recipe(rule, lr=lr, weight_decay=weight_decay, decay="with", maximize=maximize)
-    return Native(found, {"rows": "row_var", "columns": "col_var", "v": "variance"}, of_leaf)
+    return Native(Recipe(rule), {"rows": "row_var", "columns": "col_var", "v": "variance"}, of_leaf)
