@@ -1,4 +1,4 @@
-"""CuPy arrays on a CUDA device."""
+"""The backend of CuPy arrays, which lie on a CUDA device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import array_api_compat.cupy as xp
 
 
 class CupyBackend(Backend):
-    """CuPy through array-api-compat."""
+    """The backend of CuPy, with array-api-compat for its namespace."""
 
     name = package = extra = "cupy"
     devices = True
@@ -55,7 +55,7 @@ def _device(index: int) -> Any:
 
 
 class Memory:
-    """CuPy's memory and current stream on one device, as the ``Memory`` of fused/running/device.py."""
+    """CuPy's memory and current stream on one CUDA device: the protocol ``Memory`` of fused/running/device.py."""
 
     def __init__(self, index: int) -> None:
         self.device = cupy.cuda.Device(index)
