@@ -37,7 +37,8 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
             check_gradient(who, backend, p, g, path)
         if g is not None and backend.dtype(g) != kind:
             raise TypeError(
-                f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; cast one"
+                f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; "
+                "cast one to the other's"
             )
         if g is not None and tuple(g.shape) != tuple(p.shape):
             raise ValueError(

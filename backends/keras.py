@@ -38,7 +38,7 @@ class KerasBackend(Backend):
 
     name = package = extra = "keras"
     traces = True
-    flushes = True  # inside tf.function, as XLA does
+    flushes = True  # inside tf.function, whose compiler may be XLA
 
     def dtype(self, x: Any) -> str:
         return str(keras_backend.standardize_dtype(x.dtype))

@@ -26,7 +26,7 @@ def per_example_global_norm_clip(grads: Any, max_norm: Any) -> tuple[Any, Any]:
     leaves, rebuild, backend, limit = _examples("per_example_global_norm_clip", grads, max_norm)
     xp = backend.xp
     parts = [squares(xp, _flat(backend, g), axis=1) for g in leaves]
-    totals, *others = sorted(parts, key=lambda part: backend.dtype(part[0]) != "float64")  # the widest first
+    totals, *others = sorted(parts, key=lambda part: backend.dtype(part[0]) != "float64")  # the widest dtype first
     for part in others:
         totals = tuple(backend.scalar(a, b) + b for a, b in zip(part, totals, strict=True))
     scale = shrink(xp, root(xp, *totals), limit)
@@ -74,7 +74,7 @@ def _examples(who: str, grads: Any, max_norm: Any) -> Any:
         raise ValueError(f"{who}: the leaves have shapes {shapes}; each needs the examples in its first axis")
     backend = check(who, leaves, leaves, paths)
     if any(backend.dtype(g).startswith("complex") for g in leaves):
-        raise TypeError(f"{who}: a leaf is complex; give its real and imaginary part as two")
+        raise TypeError(f"{who}: a leaf is complex; give its real and imaginary part as two leaves")
     return leaves, rebuild, backend, limit
 
 

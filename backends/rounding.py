@@ -56,7 +56,7 @@ def _uniform(backend: Backend, like: Any, dtype: str, key: tuple[Any, Any]) -> A
     For an array that is spread over processes it returns the numbers of the part that lies in this process.
     """
     here = backend.index(like)
-    index = backend.lanes(backend.xp.reshape(here, (-1,)))  # with an axis: NumPy warns where a single number overflows
+    index = backend.lanes(backend.xp.reshape(here, (-1,)))  # not 0-d: NumPy warns if a 0-d integer overflows
     first, second = (_lane(index)(k) if is_host(k) else k for k in key)
     bits = mix((mix(index ^ first) + second) & _lane(index)(MASK)) // _lane(index)(1 << 8)
     return backend.xp.reshape(backend.cast(bits, dtype), tuple(here.shape)) * 2.0**-24

@@ -82,7 +82,7 @@ class Chain(Composite):
 
     def _owner(self) -> Mapping[str, Rule]:
         owner: dict[str, Rule] = {}
-        owner.update(("lr", part) for part in self.parts if "lr" in part.owns)  # one at most
+        owner.update(("lr", part) for part in self.parts if "lr" in part.owns)  # at most one link owns it
         return owner
 
     def _within(self) -> Mapping[str, Any]:
@@ -169,7 +169,7 @@ class Combined(Composite):
             for name in part.said if not self.apart else {"maximize"} & part.said.keys():
                 raise ValueError(
                     f"{self.name}: {name}={part.said[name]!r} of {part.name} has no effect, since {self.name} has one "
-                    f"{name} for all it takes; give it to {self.name}"
+                    f"{name} for all its rules; give it to {self.name}"
                 )
         self._expose(combinator.hypers, combinator.template)
         taken = combinator.owns & self.owns

@@ -29,7 +29,7 @@ def _squared(xp: Namespace, x: Any) -> tuple[Any, Any, Any]:
     zero = xp.zeros_like(size)
     top = xp.where(large, size * DOWN, zero)  # `where` comes after the scaling, for the reason given in _twice
     low = xp.where(small, xp.where(small, size, zero) * UP, zero)  # and before it too: large elements would overflow
-    middle = xp.where(large, zero, xp.where(small, zero, size))  # a NaN stays here
+    middle = xp.where(large, zero, xp.where(small, zero, size))  # a NaN is neither large nor small, and is kept here
     return top * top, middle * middle, low * low
 
 
@@ -83,7 +83,7 @@ def root(xp: Namespace, large: Any, middle: Any, small: Any) -> Any:
     top = _sqrt(xp, large + _twice(xp, middle, DOWN)) * (1.0 / DOWN)
     usual = _sqrt(xp, middle + _twice(xp, small, 1.0 / UP))
     low = _sqrt(xp, small) * (1.0 / UP)
-    return xp.where(large > 0, top, xp.where(middle == 0, low, usual))  # a NaN is not 0
+    return xp.where(large > 0, top, xp.where(middle == 0, low, usual))  # if middle is NaN, so is usual
 
 
 def hypotenuse(xp: Namespace, a: Any, b: Any) -> Any:

@@ -95,12 +95,12 @@ def growing_batch(recipe: Recipe, *, start: int = 1, limit: int, steps: int | No
         raise ValueError(f"{who}: steps={steps!r} is no length of a run; give a whole number of at least 1, or None")
     if not decay(0) > 0:
         raise ValueError(
-            f"{who}: lr={decay!r} starts at {decay(0)!r}, to which no batch can be measured; give the schedule behind "
-            "the warm-up, and put a warm-up around the rate that comes back"
+            f"{who}: lr={decay!r} starts at {decay(0)!r}, and the batch grows by the ratio to that; give the "
+            "schedule that follows the warm-up, and put a warm-up around the rate that comes back"
         )
-    batch_growth(decay=decay, start=start, limit=limit)  # raises for a start or limit that is none
+    batch_growth(decay=decay, start=start, limit=limit)  # checks start and limit
     sizes = _sizes(who, decay, start, limit, steps)
-    if len(sizes) == 1:  # one clock for both
+    if len(sizes) == 1:  # the batch never grows, so the updates stay the same
         return recipe.replace(accumulate=start)
     changes = {
         name: clocked(of=value, sizes=sizes, start=start)

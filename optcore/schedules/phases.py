@@ -52,7 +52,7 @@ def wsd(
 
 def _inside(*, steps: int, rise: Any, three_phase: bool = False, **others: Any) -> None:
     if three_phase and rise > 0.5:
-        raise ValueError(f"rise={rise!r} and as much down again is more than 1; give at most 0.5")
+        raise ValueError(f"rise={rise!r} and a fall of the same length take more than all steps; give at most 0.5")
 
 
 def _corners(steps: int, rise: float, three_phase: bool, last: str) -> list[float]:

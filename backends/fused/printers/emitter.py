@@ -169,7 +169,7 @@ class Emitter:
             return self.emit(f"xor {self.type('i1')} {args[0]}, {self.splat('i1', 'true')}")
         if op == "where":
             return self.select(args[0], args[1], args[2], "i1" if truth else kind)
-        if op in ("maximum", "minimum"):  # a NaN wins on either side, as the Array API has it
+        if op in ("maximum", "minimum"):  # the result is NaN if one of the two is, as the Array API has it
             first = self.emit(f"fcmp {'oge' if op == 'maximum' else 'ole'} {of} {args[0]}, {args[1]}")
             nan = self.emit(f"fcmp uno {of} {args[0]}, {args[0]}")
             chosen = self.emit(f"or {self.type('i1')} {first}, {nan}")
@@ -181,7 +181,7 @@ class Emitter:
             return self.select(self.emit(f"fcmp ogt {of} {args[0]}, {zero}"), one, rest, kind)
         if op in ELEMENTARY:
             return emit(self, op, self.compute, args)
-        raise NotImplementedError(f"optcore: the printer does not know {op!r}")
+        raise NotImplementedError(f"optcore: the LLVM printer does not know {op!r}")
 
     def load(self, pointer: str, at: str, dtype: str, *, written: bool) -> str:
         """Load elements of an array and convert them to the dtype of computation.

@@ -81,7 +81,9 @@ def compiled(source: str, capability: int) -> bytes:
         raise ImportError("optcore needs NVRTC here, which is not installed: pip install nvidia-cuda-nvrtc-cu12")
     known = [a for a in architectures() if a <= capability]
     if not known:
-        raise RuntimeError(f"optcore: this NVRTC does not know compute capability {capability / 10}; install an older")
+        raise RuntimeError(
+            f"optcore: this NVRTC does not know compute capability {capability / 10}; install an older NVRTC"
+        )
     exact = max(known) == capability
     options = [*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{max(known)}"]
     program = ctypes.c_void_p()

@@ -62,7 +62,7 @@ def _helpers(n: int) -> ThreadPoolExecutor:
     global _pool, _size
     with _lock:
         if _pool is None or _size < n:
-            _pool, _size = ThreadPoolExecutor(n, thread_name_prefix="optcore"), n  # the old one ends when idle
+            _pool, _size = ThreadPoolExecutor(n, thread_name_prefix="optcore"), n  # idle threads of the old one end
         return _pool
 
 

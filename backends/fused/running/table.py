@@ -89,7 +89,7 @@ class Batch:
         """Run all passes; yield the requests of each round of totals, and return the values of the scalar nodes."""
         program, compute = self.program, np.dtype(self.compute)
         constants = self.constants
-        if program.leafwise:  # a leaf has scalars of its own
+        if program.leafwise:  # scalars differ between leaves, so each leaf has a row of its own
             constants, row = constants[self.row], np.arange(len(self.row))
         else:
             row = self.row

@@ -243,7 +243,7 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
     law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)
     ((new, _), state), rounds = _recorded(graph, law)
     if graph.shaped and rule.kind == "elementwise":
-        raise Unfusable("a law that looks at the shape and yet says that it may run on any partition")
+        raise Unfusable("the law reads an array's shape, which a law declared elementwise must not do")
     return _settled(graph, new, rule.unpack(state), rounds)
 
 
@@ -278,7 +278,7 @@ class _Recording(Handler):
     def round(self, asked: Sequence[tuple[Total, ...]]) -> Sequence[Sequence[Any]]:
         (parts,) = asked
         if not all(isinstance(part.value, Symbol) and part.value.scalar for part in parts):
-            raise Unfusable("a total of something that is no sum over the leaf")
+            raise Unfusable("a total of a value that is neither a sum nor a maximum over the leaf")
         graph, n = self.graph, len(self.rounds)
         self.rounds.append(tuple((part.value.id, part.how) for part in parts))
         return [[Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(parts))]]
