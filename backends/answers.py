@@ -1,4 +1,7 @@
-"""Answers to the requests of laws that run on arrays: totals over all leaves, work that may be due."""
+"""A backend's answers to the requests of laws that run on arrays: totals over all leaves, and work that may be due.
+
+The requests themselves, and the interpreter that asks for these answers, are in :mod:`optcore.requests`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ __all__ = ["Answers", "solve"]
 
 
 class Answers(Handler):
-    """The answers of a backend, operation by operation in its library's own namespace."""
+    """A handler of requests that computes every answer on arrays, with the namespace of one backend's library."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -21,7 +24,7 @@ class Answers(Handler):
         return self.backend.cond(request.condition, request.then, request.state)
 
     def total(self, parts: Sequence[Total]) -> Sequence[Any]:
-        """The sum or maximum in the widest dtype of a leaf, for each leaf in its own dtype."""
+        """Return the sum or maximum once for each leaf: computed in float64 where a leaf is, then cast to its dtype."""
         backend, local = self.backend, [part.value for part in parts]
         like = next((x for x in local if backend.dtype(x) == "float64"), local[0])
         found = backend.scalar(local[0], like)

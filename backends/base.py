@@ -1,4 +1,4 @@
-"""What a backend is: a namespace and the few things in which array libraries differ."""
+"""The backend of an array library: its Array API namespace, and the few operations in which libraries differ."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ COMPUTE = {
     "complex64": "float32",
     "complex128": "float64",
 }
-"""A leaf's dtype and the one its law is computed in."""
+"""Maps the dtype of a leaf to the dtype in which its law is computed."""
 
 
 def missing(package: str, extra: str) -> ImportError:
-    """The error for a library that is not installed."""
+    """Return the error for a library that is not installed, with the pip command that installs it."""
     return ImportError(f"optcore needs {package} here, which is not installed: pip install 'optcore[{extra}]'")
 
 
 class Backend:
-    """An array library that follows the Python Array API, with what the standard leaves open.
+    """An array library that follows the Python Array API, and the operations that the standard leaves open.
 
     Attributes
     ----------
     name
-        As in ``optcore verify --backend``.
+        The name of this backend, as ``optcore verify --backend`` takes it.
     xp
-        The namespace a law is run with.
+        The namespace that is given to a law as its first argument.
     package, extra
-        What must be installed, and the extra that installs it.
+        The package that must be installed, and the extra of optcore that installs it.
     native_layout
-        Which axis of a matrix is the output in this library's models.
+        ``"out_in"`` where the first axis of a matrix is the output in this library's models, ``"in_out"`` where the
+        last is.
     flushes
-        Whether numbers below the smallest normal one become zero, on the way in too.
+        True where the library turns numbers below the smallest normal one into zero, inputs included.
     traces
-        Whether an array may be without a value yet, so that no condition on it can be read.
+        True where an array may be a tracer without a value, so that no Python condition can depend on it.
     fuses
-        Whether every step is run in one pass where it can be, and not only on request.
+        True where every step runs as one fused pass over memory if it can, and not only on request.
     compiles
-        Whether a law is run as one compiled function of arrays, the leaf's counter among them.
+        True where a law runs as one compiled function of arrays, of which the leaf's counter t is one.
     devices
-        Whether arrays may lie on a device that runs a pass by itself, without llvmlite.
+        True where arrays may lie on a device that runs a fused pass by itself, without llvmlite.
 
     """
 
@@ -68,7 +69,7 @@ class Backend:
         self.xp = xp
 
     def dtype(self, x: Any) -> str:
-        """The name of an array's dtype, as ``"float32"``."""
+        """Return the name of an array's dtype, such as ``"float32"``."""
         return str(x.dtype).rpartition(".")[2]
 
     def fault(self, x: Any) -> str | None:
@@ -77,124 +78,124 @@ class Backend:
         return None
 
     def cast(self, x: Any, dtype: str) -> Any:
-        """The array in another dtype, itself where it has it."""
+        """Return the array in the given dtype; it is the same object where it has that dtype already."""
         return x if self.dtype(x) == dtype else self.xp.astype(x, getattr(self.xp, dtype))
 
     def scalar(self, value: Any, like: Any) -> Any:
-        """A 0-d array in the dtype and on the device of another array."""
+        """Return a 0-d array with the value given, in the dtype and on the device of the array ``like``."""
         return self.cast(value, self.dtype(like))
 
     def floating(self, x: Any) -> Any:
-        """A step or array of steps in the library's default floating dtype, or in float32 where that is narrower."""
+        """Return a step, or an array of steps, in the library's default floating dtype, but at least in float32."""
         if self.dtype(x) in COMPUTE:
             return x
         default = str(self.xp.__array_namespace_info__().default_dtypes()["real floating"]).rpartition(".")[2]
         return self.cast(x, COMPUTE[default])
 
     def cond(self, condition: Any, then: Callable[[Any], Any], state: Any) -> Any:
-        """``then(state)`` where the condition holds, else ``state``."""
+        """Return ``then(state)`` if the condition holds, else ``state``; a tracing library compiles the choice."""
         return then(state) if condition else state
 
     def compiled(self, f: Callable[..., Any]) -> Callable[..., Any]:
-        """A function of trees of arrays, compiled where the backend compiles."""
+        """Return a function of trees of arrays as the backend runs it: compiled if ``compiles``, else as it is."""
         return f
 
     def pair(self, x: Any) -> Any:
-        """A complex array as a real one with a last axis for the real and imaginary part."""
+        """Return a complex array as a real one whose last axis, of length 2, holds the real and imaginary part."""
         return self.xp.stack([self.xp.real(x), self.xp.imag(x)], axis=-1)
 
     def unpair(self, x: Any, dtype: str) -> Any:
-        """The inverse of :meth:`pair`."""
+        """Return the complex array of a real one whose last axis holds two parts: the inverse of :meth:`pair`."""
         return self.cast(x[..., 0], dtype) + 1j * self.cast(x[..., 1], dtype)
 
     def whole(self, x: Any) -> Any:
-        """An array, where the library gives something else for a result without axes."""
+        """Return a 0-d array where the library gives a number of another type for a result without axes."""
         return x
 
     def address(self, x: Any) -> tuple[int, Any, bool] | None:
-        """Where the array lies in this process' memory, the order of its elements, and whether it may be written.
+        """Return the array's address, the order of its elements in memory, and True if it may be written to.
 
-        Two arrays of one shape and one order have their elements at the same places. None for an array that is
-        not there, or has gaps.
+        Two arrays of one shape and one order have their elements at the same offsets from their addresses. The answer
+        is None for an array that does not lie in this process' memory, or whose elements have gaps between them.
         """
         del x
         return None
 
     def addresses(self, arrays: Sequence[Any]) -> list[int] | None:
-        """The addresses of arrays that all lie in memory row by row and may be written, found for all at once.
+        """Return the addresses of arrays that are all contiguous row by row and may be written to, found at once.
 
-        None where one does not, or where the library has no quicker way than :meth:`address`.
+        The answer is None if one of them is not, or if the library has no quicker look-up than :meth:`address`.
         """
         del arrays
         return None
 
     def unwatched(self, arrays: Sequence[Any] = ()) -> bool:
-        """Tell whether memory may be written now without the library's knowledge: nothing records or traces.
+        """Tell whether memory may be written now without the library's knowledge, since it neither records nor traces.
 
-        With ``arrays`` also whether nothing computed from them has to be recorded for differentiation.
+        With ``arrays``, no result computed from them may have to be recorded for differentiation either.
         """
         del arrays
         return True
 
     def written(self, arrays: Sequence[Any]) -> None:
-        """Tell the library that these arrays were written to without its knowledge."""
+        """Tell the library that these arrays have been written to without its knowledge."""
 
     def empty_like(self, x: Any) -> Any:
-        """An array of the same shape, dtype and order, its values undefined."""
+        """Return a new array of the same shape, dtype and memory order, with undefined values."""
         return self.xp.empty_like(x)
 
     def threads(self) -> int:
-        """The number of threads that a pass over memory may use."""
+        """Return the number of threads that a pass over memory may use."""
         from optcore.backends.fused.running.pool import available
 
         return available()
 
     def lanes(self, x: Any) -> Any:
-        """Whole numbers as integers in which products of 32-bit numbers keep their low 32 bits."""
+        """Return whole numbers in an integer dtype that keeps the low 32 bits of products of 32-bit numbers."""
         return self.xp.astype(x, self.xp.int64)
 
     def index(self, like: Any) -> Any:
-        """The position of each element in an array: the numbers 0, 1, ... in its shape and on its device."""
+        """Return the position of each element of an array: the numbers 0, 1, ... in its shape and on its device."""
         counted = self.xp.arange(prod(like.shape), dtype=self.xp.int64, device=like.device)
         return self.xp.reshape(counted, tuple(like.shape))
 
     def shards(self, x: Any) -> Shards | None:
-        """How a parameter is spread over several processes, None where it is whole in each."""
+        """Return the placement of a parameter that is spread over processes; None if each process has all of it."""
         del x
         return None
 
     def piece(self, x: Any) -> str | None:
-        """The name of the library that cut a parameter from a leaf that is not known any more, None for a whole one."""
+        """Return the name of the class that cut this parameter out of a leaf of unknown shape; None if it is whole."""
         del x
         return None
 
     def power_of_two(self, x: Any) -> Any:
-        """The largest power of two that is no larger than the size of a float32 number; 0 for 0 and subnormals."""
+        """Return, for each float32 number x, the largest power of two up to ``|x|``; 0 for 0 and subnormals."""
         raise NotImplementedError(f"optcore.backends: {self.package} has no way to read the bits of a number")
 
     def copy(self, x: Any) -> Any:
-        """An array of its own with the same values."""
+        """Return a new array with the same values, which shares no memory with the one given."""
         return self.xp.asarray(x, copy=True)
 
     def array(self, values: Any, dtype: str) -> Any:
-        """An array of this library from NumPy values."""
+        """Return an array of this library, in the given dtype, from NumPy values."""
         return self.xp.asarray(values, dtype=getattr(self.xp, dtype))
 
     def numpy(self, x: Any) -> Any:
-        """The values of an array as a NumPy array, low-precision ones in float32."""
+        """Return the values as a NumPy array; float16 and bfloat16 become float32."""
         import numpy as np
 
         return np.asarray(self.cast(x, "float32") if self.dtype(x) in ("bfloat16", "float16") else x)
 
     def widen(self) -> None:
-        """Make float64 available in this process, where that is a setting."""
+        """Make float64 available in this process, for libraries in which that is a setting (JAX)."""
 
     def without_gradient(self) -> AbstractContextManager[Any]:
-        """A context in which arithmetic is not recorded for differentiation."""
+        """Return a context manager in which arithmetic is not recorded for differentiation."""
         return nullcontext()
 
     def value_and_grad(self, f: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
-        """A function of a tree of arrays that returns ``f``'s value and its gradient tree."""
+        """Return the function of a tree of arrays that gives ``f``'s value there and the tree of its gradients."""
         raise NotImplementedError(
             f"optcore.backends: {self.package} has no automatic differentiation; compute the gradient yourself"
         )

@@ -16,10 +16,10 @@ __all__ = ["check", "fits", "written"]
 
 
 def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence[str]) -> Backend:
-    """Check parameters against gradients before anything moves, and return their backend.
+    """Check parameters against gradients before anything is written, and return their common backend.
 
-    Raises TypeError for integer parameters, mismatched dtypes and arrays of two libraries, ValueError
-    for mismatched shapes; each names the leaf.
+    Raises TypeError for integer parameters, mismatched dtypes and arrays of two libraries, and ValueError
+    for mismatched shapes; each message names the leaf by its path.
     """
     first: Backend | None = None
     for p, g, path in zip(params, grads, paths, strict=True):
@@ -40,7 +40,8 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
             check_gradient(who, backend, p, g, path)
         if g is not None and backend.dtype(g) != kind:
             raise TypeError(
-                f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; cast one"
+                f"{who}: the gradient of {path!r} is of dtype {backend.dtype(g)}, the parameter of {kind}; "
+                "cast one to the other's"
             )
         if g is not None and tuple(g.shape) != tuple(p.shape):
             raise ValueError(
@@ -53,10 +54,11 @@ def check(who: str, params: Sequence[Any], grads: Sequence[Any], paths: Sequence
 
 
 def fits(rule: Rule, backend: Backend, p: Any, path: str) -> None:
-    """Raise for a leaf that the rule does not take: ValueError for one that is cut from another, or has another number
-    of axes, TypeError for one that is a sum yet to be taken.
+    """Raise if the rule does not take this leaf.
 
-    A rule with shared fields asks all its leaves for totals, so that it cannot be one of two.
+    It is a ValueError for a piece of a leaf and for a wrong number of axes, a TypeError for a DTensor placed as
+    ``Partial``, whose sum is not taken yet. A rule with shared fields computes totals over all leaves, so it cannot
+    share a tree with a second rule: the message then advises an optimizer for the other leaves.
     """
     backend.shards(p)
     cut = backend.piece(p)
@@ -73,7 +75,10 @@ def fits(rule: Rule, backend: Backend, p: Any, path: str) -> None:
 
 
 def written(rule: Rule) -> str:
-    """The call that makes a rule, as ``optcore.lora(optcore.sgd, optcore.adam)``, with what has no default."""
+    """Return the call that makes a rule, such as ``optcore.lora(optcore.sgd, optcore.adam)``.
+
+    It holds the hyper-parameters that have no default and no others.
+    """
     parts = [written(part) for part in getattr(rule, "parts", ())]
     own = getattr(rule, "law", None) or getattr(getattr(rule, "combinator", None), "law", None)
     ours = own is None or own.fn.__module__.partition(".")[0] == "optcore"

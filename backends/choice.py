@@ -1,4 +1,4 @@
-"""The choice of a backend: from the type of an array, or by name; nothing is wrapped and nothing is global."""
+"""The choice of a backend, from the type of an array or by name; no array is wrapped and there is no global backend."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ MODULES = {
     "keras": "keras",
     "llvmlite": "fused",
 }
-"""The package that defines an array's type, and the backend that knows it."""
+"""Maps the package that defines the type of an array to the name of the backend for its arrays."""
 FILES = {"fused": "fused.numpy"}
-"""The modules of backends that do not bear their names."""
+"""Maps the backends whose module has another name to that module."""
 PROOFS = ("jitted",)
-"""Other ways of running a library's arrays, which no array's type chooses."""
+"""Backends that are chosen by name only: they run the arrays of another backend in another way, for the proofs."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of all backends, whether installed or not."""
+    """Return the names of all backends, installed or not."""
     return (*dict.fromkeys(MODULES.values()), *PROOFS)
 
 
 @lru_cache
 def named(name: str) -> Backend:
-    """The backend of this name; ImportError with the pip command where its library is missing."""
+    """Return the backend of this name.
+
+    Raises ValueError for an unknown name, and ImportError with the pip command if its library is not installed.
+    """
     if name not in names():
         raise ValueError(unknown("optcore.backends", "backend", name, names()))
     backend: Backend = importlib.import_module(f"optcore.backends.{FILES.get(name, name)}").backend
@@ -53,9 +56,9 @@ def _of_type(kind: type) -> Backend | None:
 
 
 def of(array: Any) -> Backend:
-    """The backend of an array, from its type; TypeError for anything else.
+    """Return the backend of an array by its type; raise TypeError for anything that is no known array.
 
-    Only libraries that the caller has already imported can be met here.
+    No library is imported that the caller has not imported: an array exists only after its library was imported.
     """
     kind: Any = type(array)
     backend = _of_type(kind) if hasattr(array, "shape") else None

@@ -1,4 +1,4 @@
-"""Clipping laws on a tree of gradients, where there is no optimizer for them to be a link of."""
+"""Clipping laws applied to a tree of gradients directly, without an optimizer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["clipped", "held", "measured", "total_norm"]
 
 
 def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) -> Any:
-    """Apply a law to a tree of gradients; nothing given is written to, unless the caller donates it.
+    """Apply a clipping law to a tree of gradients, and return the tree of new gradients.
 
-    ``params`` is for laws that compare the gradient with its parameter, such as adaptive_gradient_clip. A leaf of None
-    stays None. With ``donate`` the gradients may be overwritten by the new ones, and must not be used any more; what
-    was written to stands in the new tree. Raises ValueError for such a law without parameters, and for a law that
-    remembers what it has seen: it needs :class:`optcore.backends.Optimizer`, which keeps a state. Leaves are checked
-    as an optimizer checks them.
+    ``params`` is the tree of parameters, for laws that compare a gradient with its parameter, such as
+    adaptive_gradient_clip. A leaf of None stays None. The arrays given are not written to, unless ``donate`` allows it:
+    then the gradients may be overwritten by the new ones, the new tree holds the overwritten arrays, and the caller
+    must use it alone. Raises ValueError for a law that reads the parameters if none are given, and for a law with a
+    state, which only :class:`optcore.backends.Optimizer` keeps. Leaves are checked as an optimizer checks them.
 
     >>> clipped(optcore.clip_by_global_norm(max_norm=1.0), grads)
     """
@@ -41,7 +41,10 @@ def clipped(law: Rule, grads: Any, params: Any = None, *, donate: bool = False) 
 
 
 class _Direction:
-    """A rule with its numbers, as a law of gradients; equal ones are equal, so that a trace of one serves all."""
+    """A clipping law with its numbers, as a function of a gradient.
+
+    Two of the same law and the same numbers compare equal, so that the trace of one is reused for the other.
+    """
 
     def __init__(self, law: Rule, values: dict[str, Any]) -> None:
         self.law, self.values = law, values
@@ -59,10 +62,10 @@ class _Direction:
 
 
 def total_norm(grads: Any, order: float = 2.0) -> Any:
-    """The norm of a tree of gradients taken as one vector, in the widest precision that a leaf is computed in.
+    """Return the norm of a tree of gradients taken as one vector, a 0-d array in the widest dtype of computation.
 
-    A complex number counts with its modulus; a tree without an array has no norm, but None. Raises ValueError for an
-    order that is not above 0, which makes no norm.
+    ``order`` is the p of the p-norm, ``math.inf`` for the largest element. A complex number counts with its modulus.
+    The norm of a tree without an array is None. Raises ValueError for an order that is not above 0.
     """
     _checked("total_norm", order)
     return run(Work("total_norm", lambda _: _norm(order), seen="modulus"), grads)[1]
@@ -75,7 +78,7 @@ def _checked(who: str, order: float) -> None:
 
 @lru_cache(maxsize=16)
 def _norm(order: float) -> Any:
-    """The law of a norm, which changes no gradient."""
+    """Return the law that computes a norm over all leaves and makes no new gradient."""
 
     def norm(xp: Any, p: Any, g: Any) -> Generator[Any, Any, Any]:
         if order == 2:
@@ -90,7 +93,7 @@ def _norm(order: float) -> Any:
 
 
 def held(grads: Any, norm: Any, max_norm: Scalar, epsilon: Scalar = 0.0, *, donate: bool = False) -> Any:
-    """The gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that is known.
+    """Return the gradients times ``min(1, max_norm / (norm + epsilon))``, for a norm that the caller has computed.
 
     With ``donate`` the gradients may be overwritten, as by :func:`clipped`.
     """
@@ -105,9 +108,9 @@ def _hold(xp: Any, p: Any, g: Any, n: Any, max_norm: Any, epsilon: Any) -> Gener
 def measured(
     grads: Any, max_norm: Scalar, order: float = 2.0, epsilon: Scalar = 0.0, *, donate: bool = False
 ) -> tuple[Any, Any]:
-    """Hold the gradients by their own :func:`total_norm`, and return that norm as well, in one go."""
+    """Scale the gradients to a :func:`total_norm` of ``max_norm`` at most, and return them with the norm they had."""
     _checked("measured", order)
-    if order != 2:  # of a complex number another norm takes the modulus, which is no gradient any more
+    if order != 2:  # other norms take the modulus of a complex number, from which its gradient cannot be rebuilt
         norm = total_norm(grads, order)
         return grads if norm is None else held(grads, norm, max_norm, epsilon, donate=donate), norm
     return run(Work("measured", lambda _: _measure, given=(max_norm, epsilon)), grads, donate=donate)

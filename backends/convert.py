@@ -1,4 +1,4 @@
-"""Arrays as a law sees them, real and in the dtype of computation, and as they are kept."""
+"""Conversion between arrays as they are stored and as a law sees them: real, and in the dtype of computation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["into", "inward", "outward"]
 
 
 def into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
-    """An array as its law sees it: real, in the dtype of computation."""
+    """Return a parameter or gradient as its law sees it: real, in the dtype of computation.
+
+    A complex array becomes a pair of real ones; raise TypeError for a rule of rows, columns or matrices.
+    """
     if not dtype.startswith("complex"):
         return backend.cast(x, COMPUTE[dtype])
     if rule.axes:
@@ -21,7 +24,10 @@ def into(rule: Rule, backend: Backend, x: Any, dtype: str) -> Any:
 
 
 def outward(backend: Backend, arrays: Sequence[Any], p: Any, dtype: str) -> list[Any]:
-    """State as it is kept: complex where the parameter is and the array has a number for each of its parts."""
+    """Return the state's arrays as they are stored: complex again if the parameter is complex.
+
+    That concerns arrays with the parameter's shape and a last axis of length 2; other arrays stay as they are.
+    """
     if not dtype.startswith("complex"):
         return list(arrays)
     pair = (*p.shape, 2)
@@ -29,7 +35,7 @@ def outward(backend: Backend, arrays: Sequence[Any], p: Any, dtype: str) -> list
 
 
 def inward(backend: Backend, x: Any, dtype: str) -> Any:
-    """An array of a state as its law sees it."""
+    """Return an array of a stored state as its law sees it: real, in the dtype of computation; None stays None."""
     if x is None:
         return None
     return backend.pair(x) if backend.dtype(x).startswith("complex") else backend.cast(x, COMPUTE[dtype])

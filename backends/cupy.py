@@ -1,4 +1,4 @@
-"""CuPy arrays on a CUDA device."""
+"""The backend of CuPy arrays, which lie on a CUDA device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import array_api_compat.cupy as xp
 
 
 class CupyBackend(Backend):
-    """CuPy through array-api-compat."""
+    """The backend of CuPy, with array-api-compat for its namespace."""
 
     name = package = extra = "cupy"
     devices = True

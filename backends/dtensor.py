@@ -1,4 +1,4 @@
-"""torch's DTensors: a leaf spread over the processes of a mesh."""
+"""torch's DTensors: leaves whose elements are spread over the processes of a device mesh."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Spread", "spread"]
 
 
 def spread(x: Any) -> Spread | None:
-    """How a parameter is spread; None where it is an ordinary tensor."""
+    """Return the placement of a DTensor, or None for an ordinary tensor."""
     return Spread(x) if isinstance(x, DTensor) else None
 
 
 class Spread(Shards):
-    """The mesh and placements of a parameter, by which all that belongs to it is placed.
+    """The device mesh and placements of a parameter; its gradient and its state are placed in the same way.
 
-    Raises TypeError for one that is a sum of what the processes have (``Partial``), of which no part is known.
+    Raises TypeError for a placement of ``Partial``: the values are then a sum over processes that is not taken yet.
     """
 
     def __init__(self, p: Any) -> None:
@@ -36,7 +36,7 @@ class Spread(Shards):
     def part(self, x: Any) -> Any:
         if tuple(x.shape) != self.shape:
             return self.whole(x)
-        if not isinstance(x, DTensor):  # whole in every process, as a state that was saved in a single one
+        if not isinstance(x, DTensor):  # every process has the whole array: a state that was saved by a single process
             x = self.cut(x)
         elif tuple(x.placements) != self.placements:
             x = x.redistribute(placements=self.placements)
@@ -46,7 +46,7 @@ class Spread(Shards):
         return x.full_tensor() if isinstance(x, DTensor) else x
 
     def total(self, x: Any, maximum: bool) -> Any:
-        if maximum:  # a collective may drop a NaN, which a sum keeps
+        if maximum:  # a collective maximum may drop a NaN, a collective sum keeps it
             unknown = self._reduced(torch.isnan(x).to(x.dtype), "sum") > 0
             return torch.where(unknown, torch.nan, self._reduced(x, "max"))
         return self._reduced(x, "sum")

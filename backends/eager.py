@@ -1,4 +1,7 @@
-"""The reference: laws run operation by operation in a library's own namespace, on any leaf of any backend."""
+"""Eager execution: laws run operation by operation in a library's own namespace, on any leaf of any backend.
+
+It is the reference that every faster engine is compared with.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ __all__ = ["Eager", "eager"]
 
 
 class Eager(Engine):
-    """The engine that takes every leaf, and is right for all of them.
+    """The engine that takes every leaf, and gives the right result for all of them.
 
-    With ``parts`` a law of rows, columns and matrices has what it does element by element run in passes.
+    With ``parts`` the elementwise stretches of a law of rows, columns and matrices run as fused passes over memory.
     """
 
     def __init__(self, rule: Rule, backend: Backend, shared: Sequence[Any], *, parts: bool = False) -> None:
@@ -41,7 +44,7 @@ class Eager(Engine):
         return {}
 
     def compute(self) -> None:
-        """Run all laws; their results are new arrays."""
+        """Run the laws of all leaves; their results are new arrays."""
         every = list(self.leaves.values())
         laws = [self._moved(leaf) for leaf in every]
         self.done: list[tuple[Moved, list[Any]]] = solve(laws, self.backend)
@@ -49,7 +52,7 @@ class Eager(Engine):
             _check_shapes(self.rule, leaf, moved.p, arrays)
 
     def run(self) -> Results:
-        """Give the results; a shared field is that of the widest leaf."""
+        """Return the results by leaf, and the new shared fields, taken from the leaf of the widest dtype."""
         if not self.done:
             return {}, []
         dtypes = [COMPUTE[self.backend.dtype(leaf.p)] for leaf in self.leaves.values()]
@@ -59,9 +62,10 @@ class Eager(Engine):
         return dict(zip(self.leaves, self.done, strict=True)), new
 
     def _moved(self, leaf: Leaf) -> Law:
-        """The step of one leaf, which gives where it came to with its state's arrays.
+        """Run one step of one leaf; the law in execution returns what it moved to and the arrays of its new state.
 
-        A leaf that is spread is gathered when its turn comes: a law without totals has one whole leaf at a time.
+        A leaf that is spread over processes is gathered only when its law starts: where no law asks for totals, one
+        whole leaf exists at a time.
         """
         rule, backend = self.rule, self.backend
         dtype, shards, by_parts = backend.dtype(leaf.p), backend.shards(leaf.p), rule.kind == "elementwise"
@@ -88,7 +92,7 @@ class Eager(Engine):
         return back(rule, leaf, mine, shards, (moved, arrays))
 
     def _law(self, p: Any, g: Any, state: list[Any], t: Any, values: dict[str, Any]) -> Law:
-        """The law of one leaf in execution, in passes where they are worth it."""
+        """Return the law of one leaf in execution, its elementwise stretches as fused passes where that is faster."""
         if self.parts and is_host(t):
             from optcore.backends.fused.engines.matrices import update, worthwhile
 
@@ -100,7 +104,7 @@ class Eager(Engine):
 def eager(
     rule: Rule, backend: Backend, leaves: Sequence[Leaf], shared: Sequence[Any], *, parts: bool = False
 ) -> tuple[list[tuple[Moved, list[Any]]], list[Any]]:
-    """Move every leaf by one step with this engine alone: the results of the leaves, and the new shared fields."""
+    """Run one step of every leaf with this engine alone; return the leaves' results and the new shared fields."""
     engine = Eager(rule, backend, shared, parts=parts)
     engine.take(dict(enumerate(leaves)))
     engine.compute()
@@ -109,7 +113,10 @@ def eager(
 
 
 def _check_shapes(rule: Rule, leaf: Leaf, new: Any, arrays: Sequence[Any]) -> None:
-    """A state made for another shape would broadcast into a wrong result; nothing has been written yet."""
+    """Raise ValueError if a result has another shape than what it replaces; nothing has been written yet.
+
+    A state made for another shape would otherwise broadcast into a wrong result.
+    """
     if tuple(new.shape) != tuple(leaf.p.shape):
         raise ValueError(
             f"{rule.name}: the parameter has shape {tuple(leaf.p.shape)} and would get {tuple(new.shape)}; "

@@ -1,4 +1,4 @@
-"""Laws on a tree of gradients without an optimizer: in one pass over memory where that can be, else leaf by leaf."""
+"""Laws on a tree of gradients without an optimizer: as fused passes over memory where possible, else leaf by leaf."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ __all__ = ["Work", "run"]
 
 @dataclass(frozen=True)
 class Work:
-    """The work to be done with each gradient of a tree.
+    """A computation on each gradient of a tree.
 
-    ``on(backend)`` gives the law ``(xp, p, g, *given)``, which returns the new gradient and a number of the whole tree,
-    None for what it does not make. ``given`` are numbers or 0-d arrays, which the law has in its leaf's dtype.
-    A complex gradient is seen as a pair of real ones or, by ``seen``, with its modulus. ``rule`` is the law's, where it
-    has one: what takes no complex leaf refuses it.
+    ``who`` is the name that error messages begin with. ``on(backend)`` returns a law ``(xp, p, g, *given)``, which
+    returns the new gradient and a number for the whole tree, each None if the law does not compute it. ``given`` holds
+    numbers or 0-d arrays, which the law receives in the dtype of its leaf. The law receives a complex gradient as a
+    pair of real arrays or, with ``seen="modulus"``, as its modulus. ``rule`` is the rule that the law comes from, if
+    there is one: it decides whether complex leaves are refused.
     """
 
     who: str
@@ -39,10 +40,10 @@ class Work:
 
 
 def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> tuple[Any, Any]:
-    """The tree of new gradients and the number, each None where the law makes none; a leaf of None stays None.
+    """Return the tree of new gradients and the number of the whole tree, each None if the law does not compute it.
 
-    With ``donate`` the gradients may be written to; those that were are in the new tree. Raises what
-    :func:`optcore.backends.checks.check` raises, before anything is computed.
+    A leaf of None stays None. With ``donate`` the gradients may be written to; the new tree holds the arrays that were.
+    Raises what :func:`optcore.backends.checks.check` raises, before anything is computed.
     """
     paths: list[str] = []
     quick = unnamed(grads) if params is None else None
@@ -77,7 +78,7 @@ def run(work: Work, grads: Any, params: Any = None, *, donate: bool = False) -> 
 
 
 def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[Sequence[Any] | None, Any] | None:
-    """One pass over memory; None where these leaves do not allow it."""
+    """Do the work by fused passes over memory, and return its results; None if these leaves do not allow it."""
     backend = of(leaves[0])
     if not fused.usable() or backend.traces or (work.rule is not None and work.rule.axes):
         return None
@@ -91,7 +92,10 @@ def _fused(work: Work, leaves: Sequence[Any], donate: bool) -> tuple[Sequence[An
 
 
 def _eager(work: Work, leaves: Sequence[Any], params: Sequence[Any]) -> tuple[list[Any] | None, Any]:
-    """All leaves in lock-step, each in the precision its dtype is computed in, in the library's own namespace."""
+    """Do the work operation by operation in the library's own namespace, for all leaves side by side.
+
+    Each leaf is computed in the dtype of computation that belongs to its own.
+    """
     backend = of(leaves[0])
     law, laws, dtypes = work.on(backend), [], []
     by_parts = work.rule is None or work.rule.kind == "elementwise"
@@ -119,7 +123,7 @@ def _eager(work: Work, leaves: Sequence[Any], params: Sequence[Any]) -> tuple[li
 
 
 def _seen(work: Work, backend: Backend, x: Any, dtype: str) -> Any:
-    """A leaf as the law sees it."""
+    """Return a leaf as the law of this work receives it: real, and in the dtype of computation."""
     if work.rule is not None:
         return into(work.rule, backend, x, dtype)
     if dtype.startswith("complex"):

@@ -1,4 +1,4 @@
-"""JAX arrays and tracers."""
+"""The backend of JAX arrays and tracers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError:
 
 
 class JaxBackend(Backend):
-    """JAX; on CPUs XLA flushes subnormal numbers."""
+    """The backend of JAX, whose compiler XLA turns subnormal numbers into zero on CPUs."""
 
     name = package = extra = "jax"
     flushes = True
@@ -33,7 +33,7 @@ class JaxBackend(Backend):
     def lanes(self, x: Any) -> Any:
         return jnp.asarray(x).astype(jnp.uint32)
 
-    def index(self, like: Any) -> Any:  # placed by the compiler, with what it meets
+    def index(self, like: Any) -> Any:  # without a device: the compiler places it with the arrays it is combined with
         return jnp.arange(prod(like.shape), dtype=jnp.uint32).reshape(like.shape)
 
     def power_of_two(self, x: Any) -> Any:

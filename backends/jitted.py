@@ -1,7 +1,7 @@
-"""JAX with every law compiled as a whole, as it is in a training step: for the proofs.
+"""The backend of JAX that compiles every law as a whole, as a training step does; it is used by the proofs.
 
-XLA takes liberties that operations run one by one do not show: it reassociates products of constants, contracts,
-and turns quotients of roots into reciprocal roots.
+XLA takes liberties that operations run one by one do not show: it reassociates products of constants, contracts
+products and sums to fused operations, and turns quotients of roots into reciprocal roots.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["backend"]
 
 
 class JittedBackend(JaxBackend):
-    """:class:`JaxBackend` where a law runs under ``jax.jit``."""
+    """The backend of JAX with every law run under ``jax.jit``."""
 
     name = "jitted"
     compiles = True

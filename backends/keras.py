@@ -1,6 +1,6 @@
-"""TensorFlow tensors, through ``keras.ops`` and the aliases that make it an Array API namespace.
+"""The backend of TensorFlow tensors: ``keras.ops``, with the aliases that make it an Array API namespace.
 
-Keras on its torch and JAX backends hands out torch and JAX arrays, which have backends of their own.
+On its torch and JAX backends Keras' arrays are torch's and JAX', and are run by the backends of those libraries.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ xp = SimpleNamespace(
 
 
 class KerasBackend(Backend):
-    """keras.ops on TensorFlow tensors, in graphs too."""
+    """The backend of ``keras.ops`` on TensorFlow tensors, eagerly and in graphs."""
 
     name = package = extra = "keras"
     traces = True
-    flushes = True  # inside tf.function, as XLA does
+    flushes = True  # inside tf.function, whose compiler may be XLA
 
     def dtype(self, x: Any) -> str:
         return str(keras_backend.standardize_dtype(x.dtype))

@@ -1,4 +1,4 @@
-"""A leaf in a step: its arrays and numbers, its signature, and where the step brought it."""
+"""A leaf in a step: its arrays and numbers, its signature, and the result of its step."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from optcore.rule import Rule
 __all__ = ["Kind", "Leaf", "Moved", "Signature", "signature"]
 
 Kind: TypeAlias = Literal["input", "own", "shared", "other"] | None
-"""What a field of the state is on one leaf: an array of its shape ("input"), a number without axes of its own ("own")
-or of the whole tree ("shared"), an array of another shape ("other"); None where the leaf has no such array."""
+"""The kind of a state's field on one leaf: "input" for an array of the leaf's shape, "own" for a 0-d array of the leaf,
+"shared" for one value of the whole tree, "other" for an array of another shape, None where the leaf has no array."""
 
 
 class Signature(NamedTuple):
-    """The signature of a leaf: all that decides what may run it, and by which program."""
+    """The signature of a leaf: the facts that decide which engine may run it, and by which program."""
 
     shape: tuple[int, ...]
-    dtype: str  #: of the parameter
-    compute: str  #: the dtype that its law is computed in
-    kinds: tuple[Kind, ...]  #: of the rule's fields, in their order
-    dtypes: Mapping[str, str]  #: of p, g and the fields of the leaf's shape, by name
-    addresses: tuple[int, ...]  #: of the same arrays, where ``order`` is not None
-    order: Any  #: the order in memory that all of them have; None where one lies elsewhere, or in another order
-    writable: bool  #: whether the parameter and its fields may be written
+    dtype: str  #: the dtype of the parameter
+    compute: str  #: the dtype in which the leaf's law is computed
+    kinds: tuple[Kind, ...]  #: the kinds of the rule's fields, in their order
+    dtypes: Mapping[str, str]  #: the dtypes of p, g and the fields of the leaf's shape, by name
+    addresses: tuple[int, ...]  #: the addresses of the same arrays; they count only if ``order`` is not None
+    order: Any  #: the memory order that all these arrays have; None if one has another, or lies outside this memory
+    writable: bool  #: True if the parameter and its fields may be written to
 
     def seen(self, rule: Rule) -> Any:
-        """The part of the shape that the rule may look at: all of it, or the number of its axes."""
+        """Return the part of the shape that the rule may depend on: all of it, or the number of axes alone."""
         return self.shape if rule.kind == "leafwise" else len(self.shape)
 
     @property
     def runner(self) -> Any:
-        """The device that runs passes where the arrays lie; None for the processors of this machine."""
+        """The CUDA device on which the arrays lie and passes over them run; None for the processors of this machine."""
         return getattr(self.order, "runner", None)
 
 
 def signature(rule: Rule, backend: Backend, p: Any, g: Any, arrays: Sequence[Any]) -> Signature:
-    """The signature of a parameter, its gradient (None for one like the parameter) and its state's arrays."""
+    """Return the signature of a parameter, its gradient (None for one like the parameter) and its state's arrays."""
     shape, dtype, place = tuple(p.shape), backend.dtype(p), backend.address(p)
     order = place[1] if place else None
     kinds: list[Kind] = []
@@ -66,25 +66,25 @@ def signature(rule: Rule, backend: Backend, p: Any, g: Any, arrays: Sequence[Any
 
 @dataclass(slots=True)
 class Leaf:
-    """One array to be moved: its gradient, state (shared fields None), own counter and numbers."""
+    """A leaf before its step: parameter, gradient, state (its shared fields None), own counter t, and numbers."""
 
     p: Any
     g: Any
     state: Any
     t: Any
     values: Mapping[str, Any]
-    chance: tuple[Any, Any] | None = None  #: the keys of stochastic rounding, None to round to nearest
+    chance: tuple[Any, Any] | None = None  #: the two keys of stochastic rounding; None rounds to nearest
     known: Signature | None = None
 
     def signature(self, rule: Rule, backend: Backend) -> Signature:
-        """The signature of this leaf, worked out once."""
+        """Return the signature of this leaf, which is worked out at the first call and kept."""
         if self.known is None:
             self.known = signature(rule, backend, self.p, self.g, rule.unpack(self.state))
         return self.known
 
 
 class Moved(NamedTuple):
-    """Where a step brought a leaf: the new parameter, and the displacement that leads there."""
+    """The result of a leaf's step: the new parameter, and the displacement that was added to the old one."""
 
     p: Any
     step: Any

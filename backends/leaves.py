@@ -1,4 +1,4 @@
-"""A leaf of a recipe: the numbers that it has for itself, and the dtype in which each of its arrays is kept."""
+"""A leaf under a recipe: the numbers that hold for it alone, and the dtypes in which its arrays are stored."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Marks", "check_state", "marks", "numbers_at", "wide"]
 
 
 class Marks(NamedTuple):
-    """The marks of a recipe on one leaf, by its path; hashable, so that leaves with equal marks share their numbers."""
+    """A recipe's settings for one leaf, found by its path; hashable, so that leaves with equal ones share numbers."""
 
-    own: tuple[tuple[str, Any], ...]  #: numbers, switches and schedules in place of the whole's
-    decays: bool
-    layout: Layout
+    own: tuple[tuple[str, Any], ...]  #: hyper-parameters of this leaf, in place of those of the whole tree
+    decays: bool  #: True if the leaf has weight decay
+    layout: Layout  #: the axis of a matrix that is the output
 
 
 def marks(recipe: Recipe, path: str, native: Layout) -> Marks:
-    """The marks of the leaf at a path, where the framework's own layout is ``native``."""
+    """Return a recipe's settings for the leaf at a path, in a framework whose own layout is ``native``."""
     own = tuple(recipe.own(path).items()) if recipe.leaves or recipe.rule.names else ()
     return Marks(own, recipe.decays(path), recipe.layout_of(path, native))
 
@@ -33,10 +33,11 @@ def marks(recipe: Recipe, path: str, native: Layout) -> Marks:
 def numbers_at(
     rule: Rule, values: Mapping[str, Any], mark: Marks, backend: Backend, step: Any, extra: Mapping[str, Any] = EMPTY
 ) -> dict[str, Any]:
-    """The numbers of one leaf at a step, which every route takes from here.
+    """Return the hyper-parameters of one leaf at a step; every way of running a recipe takes them from here.
 
-    ``values`` are the whole's at that step, with an adapter's rate in them; ``extra`` are what a library's constructor
-    gives the leaf, over which the recipe's marks go. Raises ValueError where a schedule has left its bounds.
+    ``values`` holds those of the whole tree at that step, with the learning rate that an adapter has put there.
+    ``extra`` holds those that a library's constructor gives this leaf; the recipe's own settings in ``mark`` win over
+    them. Raises ValueError if a schedule has left the bounds of its hyper-parameter.
     """
     for own in (extra, dict(mark.own)):
         if own:
@@ -47,15 +48,18 @@ def numbers_at(
 
 
 def wide(dtype: str) -> str:
-    """The dtype in which sums over steps are kept for a leaf: what is below half a spacing of the sum is lost."""
+    """Return the dtype in which sums over steps (averages, gathered gradients) are stored for a leaf of this dtype.
+
+    It is float32 for float16 and bfloat16: a summand below half the spacing of the sum's numbers would be lost.
+    """
     return dtype if dtype.startswith("complex") else COMPUTE[dtype]
 
 
 def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence[str], state: Any) -> None:
-    """Refuse a state that was made for another recipe or for other parameters, before anything is written.
+    """Raise for a state that was made for another recipe or for other parameters, before anything is written.
 
-    Raises TypeError for what is no state or holds arrays of another library, ValueError for other numbers of leaves
-    and other shapes; each says where.
+    It is a TypeError for an object that is no state or holds arrays of another library, and a ValueError for a wrong
+    number of leaves or a wrong shape; the message names the place.
     """
     words = "give the state that init made for these parameters"
     if not hasattr(state, "_fields") or not {"leaves", "gathered", "average", "shared", "counts"} <= set(state._fields):

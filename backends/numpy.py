@@ -1,4 +1,4 @@
-"""NumPy arrays, read-only ones included: no law writes into what it is given."""
+"""The backend of NumPy arrays. Read-only arrays work too, since no law writes into the arrays it is given."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from optcore.backends.base import Backend
 __all__ = ["backend", "np"]
 
 np: Any = array_api_compat.numpy
-"""NumPy as an Array API namespace, with everything else it has."""
+"""NumPy as an Array API namespace, which holds the rest of NumPy's functions as well."""
 
 
 @lru_cache(maxsize=64)
 def _name(dtype: Any) -> str:
-    """NumPy takes longer to spell a dtype than to add ten numbers."""
+    """Return the name of a dtype from a cache, since NumPy takes longer to spell it than to add ten numbers."""
     return str(dtype)
 
 
 class NumpyBackend(Backend):
-    """NumPy; bfloat16 arrays are those of ml_dtypes."""
+    """The backend of NumPy; its bfloat16 arrays have the dtype of ml_dtypes."""
 
     name = package = extra = "numpy"
 
@@ -51,7 +51,7 @@ class NumpyBackend(Backend):
         return np.asarray(x)
 
     def address(self, x: Any) -> tuple[int, Any, bool] | None:
-        if type(x) not in (np.ndarray, np.memmap):  # a masked array or a matrix has arithmetic of its own
+        if type(x) not in (np.ndarray, np.memmap):  # np.matrix and masked arrays give their operators another meaning
             return None
         flags = x.flags
         if not (flags.aligned and x.dtype.isnative and (flags.c_contiguous or flags.f_contiguous)):

@@ -1,7 +1,7 @@
-"""Clipping each example's gradient before they are summed, for differential privacy.
+"""Clipping of each example's gradient before the gradients are summed, for differential privacy.
 
-A law's gradient has its parameter's shape, so what takes a batch of gradients is a function of a tree whose arrays have
-the examples in their first axis. ``optcore.gaussian_noise`` is the link that adds the noise to their mean.
+A law takes one gradient of its parameter's shape, so these are functions instead: they take a tree of arrays whose
+first axis counts the examples of a batch. The rule ``optcore.gaussian_noise`` adds the noise to their mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["per_example_global_norm_clip", "per_example_layer_norm_clip", "per_e
 
 
 def per_example_global_norm_clip(grads: Any, max_norm: Any) -> tuple[Any, Any]:
-    """Scale each example's gradient to a norm over all leaves of ``max_norm`` at most, and sum the examples.
+    """Scale each example's gradient to a norm of ``max_norm`` at most, taken over all leaves, and sum the examples.
 
     Returns the tree of sums and the number of examples that were clipped. Raises ValueError for leaves without a
     first axis of examples. Source: Abadi et al. 2016, alg. 1; optax.per_example_global_norm_clip.
@@ -26,7 +26,7 @@ def per_example_global_norm_clip(grads: Any, max_norm: Any) -> tuple[Any, Any]:
     leaves, rebuild, backend, limit = _examples("per_example_global_norm_clip", grads, max_norm)
     xp = backend.xp
     parts = [squares(xp, _flat(backend, g), axis=1) for g in leaves]
-    totals, *others = sorted(parts, key=lambda part: backend.dtype(part[0]) != "float64")  # the widest first
+    totals, *others = sorted(parts, key=lambda part: backend.dtype(part[0]) != "float64")  # the widest dtype first
     for part in others:
         totals = tuple(backend.scalar(a, b) + b for a, b in zip(part, totals, strict=True))
     scale = shrink(xp, root(xp, *totals), limit)
@@ -36,9 +36,10 @@ def per_example_global_norm_clip(grads: Any, max_norm: Any) -> tuple[Any, Any]:
 def per_example_layer_norm_clip(grads: Any, max_norm: Any, uniform: bool = True) -> tuple[Any, Any]:
     """Scale each example's gradient leaf by leaf, so that its norm over all leaves is ``max_norm`` at most, and sum.
 
-    Of K leaves each may have ``max_norm / sqrt(K)``, or without ``uniform`` the root of its share of all elements.
-    Returns the tree of sums and the tree of how many examples were clipped. Raises as
-    :func:`per_example_global_norm_clip`. Source: McMahan et al. 2018, sec. 2.3; optax.per_example_layer_norm_clip.
+    Each of K leaves is held below ``max_norm / sqrt(K)``; without ``uniform`` below ``max_norm`` times the root of the
+    leaf's share of all elements. Returns the tree of sums, and a tree with the number of examples clipped in each leaf.
+    Raises as :func:`per_example_global_norm_clip`.
+    Source: McMahan et al. 2018, sec. 2.3; optax.per_example_layer_norm_clip.
     """
     leaves, rebuild, backend, limit = _examples("per_example_layer_norm_clip", grads, max_norm)
     xp = backend.xp
@@ -54,7 +55,7 @@ def per_example_layer_norm_clip(grads: Any, max_norm: Any, uniform: bool = True)
 
 
 def per_example_mean(grads: Any, max_norm: Any) -> Any:
-    """The mean over the examples of what :func:`per_example_global_norm_clip` sums: the input of DP-SGD's noise."""
+    """Return the mean of the clipped gradients of :func:`per_example_global_norm_clip`, to which DP-SGD adds noise."""
     sums, _ = per_example_global_norm_clip(grads, max_norm)
     first, _, _, _ = _examples("per_example_mean", grads, max_norm)
     leaves, _, rebuild = flatten(sums)
@@ -62,7 +63,7 @@ def per_example_mean(grads: Any, max_norm: Any) -> Any:
 
 
 def _examples(who: str, grads: Any, max_norm: Any) -> Any:
-    """The leaves of a batch of gradients, checked, with the way back, the backend and the threshold."""
+    """Check a batch of gradients; return its leaves, the function that rebuilds the tree, backend and threshold."""
     limit = clip_by_norm.hypers["max_norm"].check(who, max_norm)
     leaves, paths, rebuild = flatten(grads)
     for g, path in zip(leaves, paths, strict=True):
@@ -73,12 +74,12 @@ def _examples(who: str, grads: Any, max_norm: Any) -> Any:
         raise ValueError(f"{who}: the leaves have shapes {shapes}; each needs the examples in its first axis")
     backend = check(who, leaves, leaves, paths)
     if any(backend.dtype(g).startswith("complex") for g in leaves):
-        raise TypeError(f"{who}: a leaf is complex; give its real and imaginary part as two")
+        raise TypeError(f"{who}: a leaf is complex; give its real and imaginary part as two leaves")
     return leaves, rebuild, backend, limit
 
 
 def _flat(backend: Any, g: Any) -> Any:
-    """One row for each example, in the precision that is computed in."""
+    """Return a batch as a matrix with one row for each example, in the dtype of computation."""
     size = 1
     for n in g.shape[1:]:
         size *= n
@@ -86,7 +87,7 @@ def _flat(backend: Any, g: Any) -> Any:
 
 
 def _summed(backend: Any, g: Any, scale: Any) -> Any:
-    """The sum of the examples, each times its factor, in the leaf's dtype."""
+    """Return the sum of the examples, each times its factor in ``scale``, in the leaf's dtype."""
     x = _flat(backend, g)
     factor = backend.xp.reshape(backend.scalar(scale, x), (-1, 1))
     total = backend.xp.reshape(backend.xp.sum(factor * x, axis=0), tuple(g.shape[1:]))
@@ -94,5 +95,5 @@ def _summed(backend: Any, g: Any, scale: Any) -> Any:
 
 
 def _count(xp: Any, scale: Any) -> Any:
-    """How many factors are below one."""
+    """Return the number of factors below one, a 0-d array: the examples that were clipped."""
     return xp.sum(xp.where(scale < 1.0, xp.ones_like(scale), xp.zeros_like(scale)))

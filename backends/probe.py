@@ -1,4 +1,8 @@
-"""What a rule does, found out by a step on a small leaf of NumPy's: whether it reads p, asks for totals, copies p."""
+"""Properties of a rule that are found by running it on a small NumPy array.
+
+They are: whether its step depends on the parameter, whether it asks for totals over all leaves, and whether its state
+starts from the parameter's values.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ def _law(rule: Rule, p: Any) -> Law:
 
 @lru_cache(maxsize=256)
 def reads_parameter(rule: Rule) -> bool:
-    """Tell whether a step's displacement depends on the parameter: a parameter of NaNs tells."""
+    """Tell whether a step's displacement depends on the parameter: it is NaN for a parameter of NaNs if it does."""
     with np.errstate(all="ignore"):
         (((_, step), _),) = solve([_law(rule, sample(rule) * np.nan)], backend)
     return bool(np.isnan(step).any())
@@ -44,14 +48,14 @@ def reads_parameter(rule: Rule) -> bool:
 
 @lru_cache(maxsize=256)
 def starts_from_values(rule: Rule) -> bool:
-    """Tell whether a state starts from the parameter's values, and not from its shape alone."""
+    """Tell whether a state starts from the parameter's values, as Prodigy's does, and not from its shape alone."""
     with np.errstate(all="ignore"):
         state, _ = _begun(rule, sample(rule) * np.nan)
     return any(x is not None and bool(np.isnan(x).any()) for x in rule.unpack(state))
 
 
 class _Asked(Answers):
-    """Answers that remember whether a total was asked for."""
+    """A handler that answers as :class:`Answers` and notes if a law asks for a total."""
 
     totals = False
 

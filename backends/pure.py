@@ -1,4 +1,4 @@
-"""One rule on one leaf, new arrays in and out: what ``rule.init(p)`` and ``rule(p, g, s, t=...)`` call."""
+"""The pure use of a rule on one leaf, by which ``rule.init(p)`` and ``rule(p, g, s, t=...)`` are run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["pure_init", "pure_step"]
 
 
 def pure_init(rule: Any, p: Any) -> Any:
-    """The state of one leaf before its first step."""
+    """Return the state of one leaf before its first step."""
     return start(rule, of(p), p, rule.complete())
 
 
 def pure_step(rule: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
-    """One step on one leaf, returning new arrays."""
+    """Run one step on one leaf, and return the new parameter and the new state as new arrays."""
     backend = check(rule.name, [p], [g], [rule.name])
     check_count(rule.name, t)
     check_state(rule, s)

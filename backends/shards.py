@@ -1,8 +1,8 @@
-"""Leaves that several processes hold together, and what of them a law is given.
+"""Leaves that are spread over several processes, and the arrays that a law receives of them.
 
-A law that works element by element runs on the part that lies in this process, and its totals are taken over all
-parts. Any other law runs in every process on the whole leaf, which is gathered for it and cut again behind it. So no
-law meets an array that is spread, and each gives what it gives in a single process.
+An elementwise law runs on the part of the leaf that lies in this process, and its totals are taken over all parts. Any
+other law runs in every process on the whole leaf, which is gathered before it and cut into parts after it. So no law
+receives an array that is spread, and each gives the numbers that it gives in a single process.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ __all__ = ["Shards", "back", "check_gradient", "here", "over_all", "refuse_piece
 
 
 class Shards(ABC):
-    """How one parameter is spread over processes; its gradient and state are brought to the same places."""
+    """The placement of one parameter over several processes; its gradient and its state are placed in the same way."""
 
-    shape: tuple[int, ...]  #: of the whole leaf
+    shape: tuple[int, ...]  #: the shape of the whole leaf
 
     @abstractmethod
     def part(self, x: Any) -> Any:
-        """The part of an array of the leaf's shape that lies here; any other array as a whole."""
+        """Return this process' part of an array of the leaf's shape; an array of another shape is returned whole."""
 
     @abstractmethod
     def whole(self, x: Any) -> Any:
-        """The whole array, gathered from all processes."""
+        """Return the whole array, gathered from all processes."""
 
     @abstractmethod
     def total(self, x: Any, maximum: bool) -> Any:
-        """The sum or the maximum of what each part has, the same in all processes."""
+        """Return the sum of the parts' values over all processes, or their ``maximum``; every process gets the same."""
 
     @abstractmethod
     def joined(self, part: Any) -> Any:
-        """The spread array that has this part here."""
+        """Return the spread array whose part in this process is the one given."""
 
     @abstractmethod
     def cut(self, whole: Any) -> Any:
-        """The spread array of a whole one."""
+        """Return the array spread over the processes, made from the whole one that each process has."""
 
     @abstractmethod
     def index(self) -> Any:
-        """The position in the whole leaf of each element that lies here, in the order of its axes."""
+        """Return the position in the flattened whole leaf of each element that lies in this process."""
 
     @abstractmethod
     def check_gradient(self, who: str, g: Any, path: str) -> None:
-        """Raise TypeError for a gradient that is not spread, or over other processes."""
+        """Raise TypeError for a gradient that is not spread, or is spread over other processes."""
 
     def given(self, x: Any, by_parts: bool) -> Any:
-        """The part of an array, or the whole, that a law is given."""
+        """Return the array that a law receives: its part in this process if it runs ``by_parts``, else the whole."""
         return x if x is None else self.part(x) if by_parts else self.whole(x)
 
     def kept(self, x: Any, by_parts: bool) -> Any:
-        """The array of a law as it is kept; one that has not the leaf's shape is whole in each process."""
+        """Return a law's array as it is stored: spread if it has the leaf's shape, else whole in each process."""
         if x is None:
             return x
         if by_parts:
@@ -68,7 +68,7 @@ class Shards(ABC):
 
 
 def check_gradient(who: str, backend: Backend, p: Any, g: Any, path: str) -> None:
-    """Raise TypeError, naming the leaf, for a gradient that does not lie where its parameter does."""
+    """Raise TypeError, naming the leaf, for a gradient that is not placed over processes as its parameter is."""
     shards = backend.shards(p)
     if shards is not None:
         shards.check_gradient(who, g, path)
@@ -80,12 +80,12 @@ def check_gradient(who: str, backend: Backend, p: Any, g: Any, path: str) -> Non
 
 
 def over_all(law: Law, shards: Shards) -> Law:
-    """A law that runs on the part here, with its totals taken over all parts."""
+    """Return the law of a leaf's part in this process with its totals taken over the parts of all processes."""
     return through(law, lambda total: shards.total(total.value, total.how == "max"))
 
 
 def here(rule: Rule, leaf: Leaf, shards: Shards | None, by_parts: bool) -> Leaf:
-    """A leaf of arrays that lie in this process, where it is spread over several."""
+    """Return the leaf with the arrays that its law receives in this process; a leaf that is not spread is returned."""
     if shards is None:
         return leaf
     p, g = shards.given(leaf.p, by_parts), shards.given(leaf.g, by_parts)
@@ -94,7 +94,7 @@ def here(rule: Rule, leaf: Leaf, shards: Shards | None, by_parts: bool) -> Leaf:
 
 
 def back(rule: Rule, leaf: Leaf, here: Leaf, shards: Shards | None, done: Any) -> tuple[Moved, list[Any]]:
-    """The new leaf, spread as the old one was; a parameter that was written in place is the one given."""
+    """Return the result of a leaf's step, spread as the leaf was; a parameter written in place is the one given."""
     moved, arrays = done
     if shards is None:
         return moved, arrays
@@ -106,7 +106,7 @@ def back(rule: Rule, leaf: Leaf, here: Leaf, shards: Shards | None, done: Any) -
 
 
 def refuse_piece(rule: Rule, by: str, path: str, *, option: str | None = None) -> None:
-    """Raise ValueError for a rule, or an option of its recipe, that takes more of a leaf than a piece's elements."""
+    """Raise ValueError for a rule, or an ``option`` of its recipe, that needs more than the elements of a piece."""
     if option:
         why = f"{option} takes more than its elements"
     elif rule.kind == "leafwise":

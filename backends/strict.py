@@ -1,4 +1,4 @@
-"""array-api-strict: a NumPy that raises on everything outside the standard; for the proofs."""
+"""The backend of array-api-strict, a NumPy that raises on everything outside the standard; the proofs use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ except ImportError:
 
 
 class StrictBackend(Backend):
-    """array-api-strict on its virtual devices: a value made on the wrong one is an error."""
+    """The backend of array-api-strict with its virtual devices: a value made on the wrong device raises."""
 
     name = extra = "strict"
     package = "array_api_strict"

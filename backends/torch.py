@@ -1,4 +1,4 @@
-"""PyTorch tensors, on any device and, as DTensors, spread over several."""
+"""The backend of PyTorch tensors on any device, and of DTensors, which are spread over several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ import array_api_compat.torch as standard
 
 
 def _where(condition: Any, x: Any, y: Any, /) -> Any:
-    """``torch.where``, which makes two numbers a tensor of the default dtype: here one that loses nothing."""
+    """Return ``torch.where(condition, x, y)``, in float64 if x and y are both numbers.
+
+    torch would make them a tensor of the default dtype, which loses digits; on "mps", without float64, it is float32.
+    """
     if not torch.is_tensor(x) and not torch.is_tensor(y):
         exact = torch.float32 if condition.device.type == "mps" else torch.float64
         x = torch.full((), x, dtype=exact, device=condition.device)
@@ -34,13 +37,13 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
 xp = SimpleNamespace(**{**{name: getattr(standard, name) for name in dir(standard)}, "where": _where})
 """PyTorch as an Array API namespace."""
 PLAIN = (torch.Tensor, torch.nn.Parameter)
-"""The types whose elements lie where ``data_ptr`` says; a subclass may keep them elsewhere."""
+"""The types whose elements lie at ``data_ptr()``; a subclass may store them elsewhere."""
 
 layout_of, on_cpu, recorded = attrgetter("layout"), attrgetter("is_cpu"), attrgetter("requires_grad")
 
 
 class TorchBackend(Backend):
-    """PyTorch through array-api-compat, whose ``sign`` keeps NaN where ``torch.sign`` gives 0."""
+    """The backend of PyTorch, with array-api-compat for its namespace: its ``sign`` keeps a NaN, torch's gives 0."""
 
     name = package = extra = "torch"
     native_layout = "out_in"
@@ -100,7 +103,7 @@ class TorchBackend(Backend):
         return spread(x)
 
     def piece(self, x: Any) -> str | None:
-        """The name of FullyShardedDataParallel for a leaf that it flattened; one that kept its axes is whole."""
+        """Return the name of FullyShardedDataParallel for a leaf that it flattened; one with its own axes is whole."""
         cut = getattr(x, "_is_flat_param", False) or (x.ndim == 1 and getattr(x, "_fsdp_flattened", False))
         return "torch.distributed.fsdp.FullyShardedDataParallel" if cut else None
 
@@ -145,7 +148,7 @@ class TorchBackend(Backend):
 
 
 def _dense(x: Any) -> tuple[int, ...] | None:
-    """The strides of a tensor without gaps."""
+    """Return the strides of a tensor whose elements have no gaps between them in memory; None for any other tensor."""
     dense, spacing = True, 1
     for stride, n in sorted(zip(x.stride(), x.shape, strict=True)):
         dense = dense and (n == 1 or stride == spacing)
@@ -154,7 +157,7 @@ def _dense(x: Any) -> tuple[int, ...] | None:
 
 
 def _on_device(x: Any) -> tuple[int, Any, bool] | None:
-    """The place of a CUDA tensor, where its device can be launched on."""
+    """Return the address of a CUDA tensor; None if kernels cannot be launched on its device or it has gaps."""
     from optcore.backends.fused.running.device import Order
 
     order, runner = "C" if x.is_contiguous() else _dense(x), _device(x.device.index)
@@ -186,7 +189,7 @@ class TorchMemory:
         return int(torch.cuda.current_stream(self.device).cuda_stream)
 
     def upload(self, values: Any) -> tuple[int, Any]:
-        made = torch.from_numpy(values).to(self.device, non_blocking=True)  # staged before it returns
+        made = torch.from_numpy(values).to(self.device, non_blocking=True)  # the values are staged before this returns
         return made.data_ptr(), made
 
     def empty(self, numbers: int) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""Trees of arrays: optree's, and JAX's own node types where JAX is imported."""
+"""Trees of arrays: the containers that optree knows, and JAX's node types if the caller has imported JAX."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _is_array(x: Any) -> bool:
 
 
 def flatten(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
-    """The leaves of a tree, their paths as ``"encoder/0/weight"``, and the way back.
+    """Return the leaves of a tree, their paths such as ``"encoder/0/weight"``, and the function that rebuilds the tree.
 
-    None is a leaf. Raises TypeError for a leaf that is no known array, with its path and type.
+    None counts as a leaf. Raises TypeError for a leaf that is no known array, with its path and type.
     """
     paths, leaves, spec = optree.tree_flatten_with_path(tree, none_is_leaf=True)
     names = ["/".join(map(str, path)) for path in paths]
@@ -44,9 +44,10 @@ def flatten(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
 
 
 def unnamed(tree: Any) -> tuple[list[Any], Rebuild] | None:
-    """The leaves of a tree of one library's arrays and the way back, without their paths; None for any other tree.
+    """Return the leaves of a tree of one library's arrays and the function that rebuilds it, without paths.
 
-    It costs a tenth of :func:`flatten`, which is for what this does not know and for errors.
+    It returns None for any other tree. It costs a tenth of :func:`flatten`, which serves all trees and names leaves in
+    errors.
     """
     leaves, spec = optree.tree_flatten(tree, none_is_leaf=True)
     first = {type(x): x for x in leaves if x is not None}
@@ -56,7 +57,7 @@ def unnamed(tree: Any) -> tuple[list[Any], Rebuild] | None:
 
 
 def _jax(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
-    """JAX knows nodes that optree does not: flax, nnx, equinox modules."""
+    """Flatten a tree by JAX, which knows nodes that optree does not: flax, nnx and equinox modules."""
     jax = sys.modules["jax"]
     pairs, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda x: x is None)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in pairs]
@@ -64,7 +65,7 @@ def _jax(tree: Any) -> tuple[list[Any], list[str], Rebuild]:
 
 
 def flatten_like(who: str, tree: Any, names: Sequence[str]) -> list[Any]:
-    """The leaves of a tree that must have the given paths; ValueError names what differs."""
+    """Return the leaves of a tree that must have the given paths; raise ValueError naming the paths that differ."""
     leaves, found, _ = flatten(tree)
     if list(names) != found:
         extra, lacking = sorted(set(found) - set(names)), sorted(set(names) - set(found))

@@ -1,4 +1,4 @@
-"""The numbers of a rule at a step: schedules evaluated, layouts filled in."""
+"""The hyper-parameters of a rule at a step, with schedules evaluated and layouts filled in."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ __all__ = ["is_static", "laid_out", "numbers", "usual"]
 
 
 def laid_out(values: Mapping[str, Any], layout: str) -> dict[str, Any]:
-    """The values with this layout for every rule that tells axes apart and was not given one."""
+    """Return the values with this layout for every ``layout`` that is None: rules that distinguish axes have one."""
     return {k: layout if v is None and k.rpartition(".")[2] == "layout" else v for k, v in values.items()}
 
 
 def numbers(
     values: Mapping[str, Any], backend: Backend, step: Any, hypers: Mapping[str, Hyper] | None = None
 ) -> dict[str, Any]:
-    """The hyper-parameters at a step of the driver, schedules evaluated and, with ``hypers``, checked again."""
+    """Return the hyper-parameters at a step of the driver (0 for the first update), with schedules evaluated.
+
+    With ``hypers`` a schedule's value must lie in the bounds of its hyper-parameter, else ValueError is raised.
+    """
     e = step if is_host(step) else backend.floating(step)
     found = {name: resolve(value, backend.xp, e) for name, value in values.items()}
     for name, value in values.items():
@@ -32,7 +35,7 @@ def numbers(
 
 
 def usual(rule: Rule, backend: Backend, step: int = 0) -> dict[str, Any]:
-    """The numbers that a rule has for itself at a step, with the library's own layout."""
+    """Return the hyper-parameters that a rule has by itself at a step, with the native layout of the library."""
     return laid_out(numbers(rule.complete(), backend, step), backend.native_layout)
 
 

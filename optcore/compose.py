@@ -1,4 +1,4 @@
-"""Rules made of rules: a chain feeds each link the previous direction, a combinator wraps a law."""
+"""Rules made of rules: a chain gives each link the direction of the one before, a combinator runs other rules."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _renamed(names: Sequence[str], parts: Sequence[Rule], own: Sequence[Field] =
 
 
 class Chain(Composite):
-    """Links applied in order at one leaf, each to the direction of the one before; all see the same p.
+    """A rule made of links, applied in order at one leaf: each takes the direction of the one before as its gradient.
 
-    ``lead`` is the number of links behind which a coupled decay joins the gradient; None counts the clipping laws that
-    the chain begins with.
+    All links see the same parameter p. ``lead`` is the number of links after which a coupled decay is added to the
+    gradient; None stands for the number of clipping laws with which the chain begins, so that they do not clip it.
     """
 
     def __init__(self, parts: Sequence[Rule], bound: Mapping[str, Any] = EMPTY, lead: int | None = None) -> None:
@@ -58,11 +58,14 @@ class Chain(Composite):
         clips = [getattr(part, "clips", False) for part in self.parts]
         natural = 0 if all(clips) else clips.index(False)
         self.lead = natural if lead is None else lead
-        self.led = None if self.lead == natural else self.lead  #: the lead, where it is not the chain's own
+        self.led = None if self.lead == natural else self.lead  #: the lead if it was given, None for the chain's own
         self._expose()
 
     def _refuse_unheard(self) -> None:
-        """Refuse what would do nothing: a chain has one learning rate, one decay and one place for it."""
+        """Raise ValueError for a number that would have no effect.
+
+        A chain has one learning rate, one weight decay and one place where the decay enters.
+        """
         owner = next((part for part in self.parts if "lr" in part.owns), None)
         for name in TEMPLATE:
             saying = [part for part in self.parts if name in part.said]
@@ -80,7 +83,7 @@ class Chain(Composite):
 
     def _owner(self) -> Mapping[str, Rule]:
         owner: dict[str, Rule] = {}
-        owner.update(("lr", part) for part in self.parts if "lr" in part.owns)  # one at most
+        owner.update(("lr", part) for part in self.parts if "lr" in part.owns)  # at most one link owns it
         return owner
 
     def _within(self) -> Mapping[str, Any]:
@@ -89,7 +92,7 @@ class Chain(Composite):
     def run(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any, values: Mapping[str, Any]) -> Law:
         new = []
         for i, part in enumerate(self.parts):
-            if i == self.lead and "coupled" in values:  # put there by the template: decay is not clipped
+            if i == self.lead and "coupled" in values:  # the template has put it there, since clips come before it
                 g = g + values["coupled"] * p
             g, state = yield from part.run(xp, p, g, s[i], t, self.inner(i, values))
             new.append(state)
@@ -124,9 +127,9 @@ class Chain(Composite):
 
 
 def chain(*links: Rule) -> Rule:
-    """Compose rules at the leaf: ``chain(clip_by_global_norm(max_norm=1.0), adam)``.
+    """Compose rules at the leaf, as in ``chain(clip_by_global_norm(max_norm=1.0), adam)``.
 
-    Raises TypeError for a link that is no rule, ValueError when two links own the learning rate.
+    Raises TypeError for a link that is no rule, and ValueError if two links own the learning rate.
     """
     for link in links:
         if not isinstance(link, Rule):
@@ -138,13 +141,13 @@ def chain(*links: Rule) -> Rule:
 
 
 class Wrapped(NamedTuple):
-    """The state of a combinator without memory of its own."""
+    """The state of a combinator that has none of its own: only that of its inner rule."""
 
     inner: Any
 
 
 class Combined(Composite):
-    """A combinator applied to rules: its law runs theirs."""
+    """A combinator applied to rules, such as ``cautious(adam)``: a rule whose law runs the laws of its parts."""
 
     def __init__(self, combinator: Combinator, parts: Sequence[Rule], bound: Mapping[str, Any] = EMPTY) -> None:
         self.combinator = combinator
@@ -158,7 +161,7 @@ class Combined(Composite):
         leafwise = combinator.kind == "leafwise" or any(p.kind == "leafwise" for p in self.parts)
         self.kind = "leafwise" if leafwise else "elementwise"
         self.axes = combinator.axes or any(part.axes for part in self.parts)
-        apart = combinator.steps and len(self.parts) > 1  # each leaf goes to the rule that takes it
+        apart = combinator.steps and len(self.parts) > 1  # such a combinator gives each leaf to one of its rules
         inner = None if apart else next((part.ndim for part in self.parts if part.ndim), None)
         self.ndim = combinator.ndim or inner
         self.fields = _renamed(labels(self.parts), self.parts, combinator.fields)
@@ -167,7 +170,7 @@ class Combined(Composite):
             for name in part.said if not self.apart else {"maximize"} & part.said.keys():
                 raise ValueError(
                     f"{self.name}: {name}={part.said[name]!r} of {part.name} has no effect, since {self.name} has one "
-                    f"{name} for all it takes; give it to {self.name}"
+                    f"{name} for all its rules; give it to {self.name}"
                 )
         self._expose(combinator.hypers, combinator.template)
         taken = combinator.owns & self.owns
@@ -234,17 +237,20 @@ class Combined(Composite):
 
 @dataclass(frozen=True)
 class Inner:
-    """A rule with its numbers, as a combinator's law runs it."""
+    """An inner rule with its numbers, in the form in which a combinator's law runs it."""
 
     part: Rule
     values: Mapping[str, Any]
 
     def __call__(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any) -> Law:
-        """Run the law: gives its direction and its new state."""
+        """Run the inner rule's law; the result is its direction and its new state."""
         return self.part.run(xp, p, g, s, t, self.values)
 
     def step(self, xp: Namespace, p: Any, g: Any, s: Any, t: Any) -> Law:
-        """Run the whole step with learning rate and decay: gives (new p, displacement) and the new state."""
+        """Run the inner rule's whole step with its learning rate and decay.
+
+        The result is ``((new p, displacement), new state)``.
+        """
         return leaf.update(self.part, xp, p, g, s, t, {**self.values, "maximize": False})
 
 
@@ -308,7 +314,7 @@ class Combinator(Described):
 
 
 def _combinator(module: str, name: str) -> Combinator:
-    """The combinator that stands in a module under its name: what a pickle keeps."""
+    """Return the combinator of this name from its module; a pickle stores these two names instead of the object."""
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
@@ -325,11 +331,12 @@ def combinator(
 ) -> Callable[[Callable[..., Any]], Combinator]:
     """Turn a law ``(inner, xp, p, g, s, t, *, hyper...)`` that runs other laws into a combinator.
 
-    Each leading parameter before ``xp`` is an inner law with its numbers bound, run by
-    ``d, state = yield from inner(xp, p, g, s.inner, t)``; the state's last fields are theirs. A law that takes
-    ``lr`` or ``weight_decay`` owns them, as a rule's does; ``lr`` and ``decay`` are defaults in place of the
-    first inner rule's. With ``steps`` it runs whole steps of the inner rules instead, learning rate and decay applied
-    by them: ``(new, step), state = yield from inner.step(xp, p, g, s.inner, t)``, and gives what to subtract from p.
+    Each parameter before ``xp`` is an inner law with its numbers bound. It is run by
+    ``d, state = yield from inner(xp, p, g, s.inner, t)``, and its state is one of the last fields of the combinator's.
+    A law that takes ``lr`` or ``weight_decay`` owns them, as a rule's does. The arguments ``lr`` and ``decay`` here are
+    defaults that replace those of the first inner rule. With ``steps`` the law runs whole steps of the inner rules,
+    which apply their own learning rate and decay: ``(new, step), state = yield from inner.step(xp, p, g, s.inner, t)``.
+    It then returns the displacement to be subtracted from p.
     """
     stated = {k: v for k, v in (("lr", lr), ("decay", decay)) if v is not None}
     return lambda law: Combinator(law, State, kind, axes, ndim, steps, init, stated)

@@ -1,4 +1,4 @@
-"""The base of rules made of rules: the hyper-parameters, rates and decays of their parts under one roof."""
+"""The base of rules made of rules: it collects the hyper-parameters, learning rates and decays of their parts."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from optcore.rule import EMPTY, TEMPLATE, Rule
 __all__ = ["Composite", "labels"]
 
 APART = ("lr", "weight_decay", "decay")
-"""Numbers that each of several rules has for itself where a combinator runs whole steps of them."""
+"""The numbers that each part has for itself in a combinator that runs whole steps of several rules."""
 
 
 class Composite(Rule):
-    """The base of a chain and a combined rule: parts whose hyper-parameters show under one roof.
+    """The base of a chain and of a combined rule, which have the hyper-parameters of all their parts.
 
-    A part's hyper-parameter keeps its name where no other part has it, else it is ``part.name``. Learning
-    rate, decay and its place belong to the whole: a chain hears the link that owns the rate, else the link that was
-    given them, else its last link that states them; a combinator hears its first rule. Where a combinator runs whole
-    steps of several rules the others have their own, as ``part.lr``: what was given to one of them is its own, and
-    what was given to the whole is for those that were given none.
+    A part's hyper-parameter keeps its name if no other part has one of that name; else it is called ``part.name``.
+    The whole has one learning rate, one decay and one place where it enters. In a chain these come from the link that
+    owns the rate, else from the link to which they were given, else from the last link that declares them; in a
+    combinator they come from its first rule. In a combinator that runs whole steps of several rules, the other rules
+    have numbers of their own, such as ``part.lr``: a number given to one of them is its own, and a number given to the
+    whole holds for those that were given none.
     """
 
     parts: tuple[Rule, ...]
     bound: Mapping[str, Any]
-    apart: bool = False  #: whether the rules after the first have learning rates and decays of their own
+    apart: bool = False  #: True if the rules after the first have learning rates and decays of their own
 
     def _expose(self, own: Mapping[str, Hyper] = EMPTY, stated: Mapping[str, Any] = EMPTY) -> None:
         """Collect the hyper-parameters of the parts; ``own`` and ``stated`` are those that a combinator declares."""
@@ -66,29 +67,32 @@ class Composite(Rule):
         )
 
     def _heard(self) -> dict[str, Rule]:
-        """The part that speaks for the whole, for each of learning rate, decay and its place; a binding comes first."""
+        """Return, for each of the template's numbers (rate, decay, its place), the part that decides it for the whole.
+
+        A part to which the number was given comes first.
+        """
         ordered = self._ordered()
         heard = {name: part for part in ordered for name in TEMPLATE if name in part.template}
-        for part in ordered:  # who states a decay says where it enters
+        for part in ordered:  # the part that declares a decay also declares the place where it enters
             if "weight_decay" in part.template or "weight_decay" in part.said:
                 heard["decay"] = part
         heard.update(self._owner())
         return heard | {name: part for part in ordered for name in part.said}
 
     def _ordered(self) -> Sequence[Rule]:
-        """The parts that may speak for the whole, of which the last is heard."""
+        """Return the parts that may decide a number of the whole; the last one that has it does."""
         return self.parts[:1] if self.apart else self.parts[::-1]
 
     def _owner(self) -> Mapping[str, Rule]:
-        """The part whose rate is the whole's by what it owns."""
+        """Return the part that decides the learning rate because it owns it, under the key "lr"; empty without one."""
         return {}
 
     def _within(self) -> Mapping[str, Any]:
-        """The numbers bound within that are for the whole, which no declaration overrules."""
+        """Return the numbers that were given to parts and hold for the whole; they win over all declared defaults."""
         return self.parts[0].said
 
     def _keeps(self, i: int, name: str) -> bool:
-        """Tell whether part i has its own number under a name, where the whole has one of that name too."""
+        """Tell whether part i has a number of its own under this name, even if the whole has one of that name."""
         return name not in TEMPLATE or name in self.parts[i].said or name not in self.bound
 
     @property
@@ -102,7 +106,7 @@ class Composite(Rule):
         return tuple(exposed for exposed, route in self.routes.items() if route in own | kept)
 
     def inner(self, i: int, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of part i, under its own names."""
+        """Return the values of part i, under the names that the part has for them."""
         whole = {name: values[name] for name in TEMPLATE}
         return whole | {name: values[exposed] for exposed, name in self._inward[i]}
 
@@ -118,7 +122,7 @@ class Composite(Rule):
         return parts, own
 
     def complete(self) -> dict[str, Any]:
-        for part in self.parts:  # each names itself where a number of it is missing
+        for part in self.parts:  # the error for a missing number then names the part
             part.complete()
         return super().complete()
 
@@ -140,6 +144,6 @@ class Composite(Rule):
 
 
 def labels(parts: Sequence[Rule]) -> list[str]:
-    """The name of each part, with its place where several have one name."""
+    """Return the name of each part, with its position appended if several parts have the same name."""
     total = Counter(part.name for part in parts)
     return [f"{part.name}{i}" if total[part.name] > 1 else part.name for i, part in enumerate(parts)]

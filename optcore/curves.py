@@ -1,4 +1,4 @@
-"""What schedules are drawn with: whole turns, straight lines and curves through points, exact where they meet."""
+"""The curves that schedules are made of: cycles, lines and curves through points, whose end points are exact."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ __all__ = ["between", "through", "turns"]
 
 
 def between(low: Any, high: Any, f: Any) -> Any:
-    """``low`` at f = 0 and ``high`` at f = 1, both exactly, as ``low + f (high - low)`` is not."""
+    """Return the value at the fraction f of the line from ``low`` to ``high``.
+
+    It is exactly ``low`` at f = 0 and ``high`` at f = 1; ``low + f (high - low)`` would miss ``high`` by a rounding.
+    """
     return (1.0 - f) * low + f * high
 
 
 def turns(xp: Any, e: Any, length: Any) -> tuple[Any, Any]:
-    """How many whole turns are behind step e, and the steps since the last one, in [0, length).
+    """Return the number of cycles of ``length`` steps that are complete at step e, and the steps since, in [0, length).
 
-    A compiler makes ``e / 41`` a product with 1/41, which is below 1 at e = 41: the rest tells on which side it fell.
+    A compiler may turn ``e / 41`` into a product with 1/41, which is below 1 at e = 41. So the quotient's whole part
+    can be off by one; the steps left over show it, and it is corrected.
     """
     index = xp.floor(e / length)
     rest = e - length * index
@@ -27,9 +31,10 @@ def turns(xp: Any, e: Any, length: Any) -> tuple[Any, Any]:
 
 
 def through(xp: Any, e: Any, points: Sequence[tuple[float, Any]], shape: str) -> Any:
-    """The curve through pairs (step, value), level before the first and after the last.
+    """Return the value at step e of a curve through pairs (step, value), constant before the first and after the last.
 
-    A pair whose step is not after the one before it is a jump.
+    ``shape`` is "linear", or "cosine" for half a cosine between two pairs. A pair whose step is no later than the one
+    before it makes a jump.
     """
     value = points[0][1] + 0.0 * e
     for (a, x), (b, y) in itertools.pairwise(points):

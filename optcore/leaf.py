@@ -1,4 +1,4 @@
-"""The leaf template: learning rate and decay around a rule, written once for every rule."""
+"""The leaf template: it applies learning rate and weight decay around a rule's law, once for all rules."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["average", "mean", "overlaid", "update"]
 
 
 def overlaid(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a leaf that has some of its own: a rate or decay is then that of whichever rule moves it.
+    """Return the hyper-parameters of a leaf: ``values`` of the whole tree, with the leaf's ``own`` in their place.
 
-    ``lr_factor`` in ``own`` is a share of the learning rate, by which the decay falls as well.
+    A learning rate or decay of the leaf also replaces those of the parts of a combined rule (``part.lr``), so that it
+    holds whichever part moves the leaf. ``lr_factor`` in ``own`` multiplies the learning rate, and thereby the decay.
     """
     found = {**values, **own}
     share = found.pop("lr_factor", None)
@@ -31,19 +32,19 @@ def overlaid(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mapping[str, Any]) -> Law:
     """Run one step on one leaf; the law in execution returns ``((new p, displacement), new state)``.
 
-    The displacement is what is added to p. It is formed before the sum, since a step far below the
-    spacing of p's numbers would be rounded away in their difference. Where decay enters:
+    The displacement is added to p. It is computed before the sum and not as the difference of two parameters, in
+    which a step far below the spacing of p's numbers would be rounded away. The decay wd enters in one of five places:
 
     ==========  ========================================================
-    coupled     ``g + wd p`` is the gradient the rule sees, behind the clipping laws that a chain begins with
+    coupled     ``g + wd p`` is the gradient of the rule, or of the links after a chain's first clipping laws
     with        ``p - lr (d + wd p)``
-    before      ``p' = p (1 - lr wd)``, seen by the rule, then ``p' - lr d``
+    before      ``p' = p (1 - lr wd)``, which the rule receives as its p, then ``p' - lr d``
     after       ``p' = p - lr d``, then ``p' - lr wd p'``
     proximal    ``(p - lr d) / (1 + lr wd)``
     ==========  ========================================================
 
-    A ``weight_decay`` that is the Python number 0 is absent, as in the libraries: no term is formed
-    from it, so an infinite parameter does not turn into NaN.
+    A ``weight_decay`` that is the Python number 0 adds no term, as in the libraries: so ``0 * inf`` does not turn an
+    infinite parameter into NaN.
     """
     lr, wd, place = values["lr"], values["weight_decay"], values["decay"]
     decays = "decay" not in rule.owns and not (is_host(wd) and wd == 0)
@@ -78,10 +79,10 @@ def update(rule: Rule, xp: Any, p: Any, g: Any, s: Any, t: Scalar, values: Mappi
 
 
 def mean(acc: Any, g: Any, n: Scalar) -> Any:
-    """The running mean of micro-gradients: ``acc`` holds the mean of the first n, ``g`` comes next."""
+    """Return the mean of n + 1 micro-gradients, of which ``acc`` is the mean of the first n and ``g`` the last."""
     return acc + (g - acc) / (n + 1.0)
 
 
 def average(old: Any, p: Any, decay: Scalar) -> Any:
-    """The moving average of parameters, in units of p; it starts as a copy of the first p."""
+    """Return the moving average of the parameters after p, in units of p; it starts as a copy of the first p."""
     return decay * old + (1.0 - decay) * p

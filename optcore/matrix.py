@@ -1,4 +1,4 @@
-"""Matrix functions of the laws, each step marked as one the proof checks by itself."""
+"""Matrix functions for laws. The proof checks each step that is marked ``@opaque`` by itself."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ __all__ = [
 ]  # fmt: skip
 
 Preconditioning: TypeAlias = Literal["frobenius", "spectral", "aol", "schatten"]
-"""What a matrix is divided by before the first Newton-Schulz iteration."""
+"""The name of the size by which a matrix is divided before the first Newton-Schulz iteration."""
 
 
 class Interpreter(ABC):
-    """A namespace that watches a law run, and wants to see opaque steps whole."""
+    """A namespace that follows a law through its operations, and must be given an opaque step as a whole."""
 
     @abstractmethod
     def opaque(self, step: Callable[..., Any], *arrays: Any) -> Any:
-        """Run one opaque step."""
+        """Run one opaque step on these arrays, and return its result."""
 
 
 def opaque(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark ``step(xp, x, ...)`` as one whose error bound restarts from what the backend returned.
+    """Mark ``step(xp, x, ...)`` as opaque: the certified error bound restarts from the result of the backend.
 
-    Carried through an iteration, a bound would be vacuous after three rounds.
+    A bound that is carried through the iterations of a matrix function is so wide after three of them that it says
+    nothing.
     """
 
     @wraps(step)
@@ -46,7 +47,7 @@ def opaque(step: Callable[..., Any]) -> Callable[..., Any]:
 
 @opaque
 def newton_schulz(xp: Any, x: Any, a: Any, b: Any, c: Any) -> Any:
-    """One iteration ``a x + (b A + c A A) x`` with ``A = x x^T``: each singular value s becomes a s + b s^3 + c s^5."""
+    """Return ``a x + (b A + c A A) x`` with ``A = x x^T``: each singular value s becomes a s + b s^3 + c s^5."""
     gram = x @ xp.matrix_transpose(x)
     return a * x + (b * gram + c * (gram @ gram)) @ x
 
@@ -62,11 +63,13 @@ def orthogonalize(
 ) -> Any:
     """Push the singular values of a matrix towards 1, by one Newton-Schulz iteration for each polynomial.
 
-    Before comes ``m / max(|m| + epsilon, floor)`` with the Frobenius or the spectral norm; or, of the gram matrix
-    ``A = m m^T`` of the shorter side, the roots of its rows' sums of absolute values ("aol", Boissin et al. 2025) or
-    of its Frobenius norm ("schatten", Grishina et al. 2025), kept above ``gram_floor``. With Keller Jordan's
-    coefficients and five iterations the result's singular values lie in [0.68, 1.14] where they were in [0.02, 1]
-    of the norm; it is not orthogonal to working precision. Source: Jordan et al. 2024.
+    ``preconditioning`` names the division before the first iteration. With "frobenius" or "spectral" it is
+    ``m / max(|m| + epsilon, floor)`` with that norm. The other two are of the gram matrix ``A = m m^T`` of the shorter
+    side: "aol" divides each row by the root of the sum of absolute values in its row of A (Boissin et al. 2025),
+    "schatten" divides by the root of the Frobenius norm of A (Grishina et al. 2025); both keep the square under the
+    root above ``gram_floor``. With Keller Jordan's coefficients and five iterations, singular values that were in
+    [0.02, 1] of the norm lie in [0.68, 1.14] in the result; it is not orthogonal to working precision.
+    Source: Jordan et al. 2024.
     """
     tall = m.shape[0] > m.shape[1]
     x = xp.matrix_transpose(m) if tall else m
@@ -83,22 +86,22 @@ def orthogonalize(
 
 
 def spectral_norm(xp: Namespace, x: Any) -> Any:
-    """The largest singular value, as the length of what the first eigenvector of ``x x^T`` takes from x."""
+    """Return the largest singular value of x: the length of ``x^T u`` with u the first eigenvector of ``x x^T``."""
     top = eigenbasis(xp, x @ xp.matrix_transpose(x))[:, :1]
     return norm(xp, xp.matrix_transpose(x) @ top)
 
 
 @opaque
 def eigenbasis(xp: Namespace, x: Any) -> Any:
-    """The eigenvectors of a symmetric matrix as columns, largest eigenvalue first."""
+    """Return the eigenvectors of a symmetric matrix as columns, that of the largest eigenvalue first."""
     return xp.flip(xp.linalg.eigh(x)[1], axis=1)
 
 
 @opaque
 def inverse_root(xp: Any, x: Any, basis: Any, shift: Any, root: int) -> Any:
-    """``(x + shift I)^(-1/root)`` of a symmetric matrix without negative eigenvalues, given its eigenbasis.
+    """Return ``(x + shift I)^(-1/root)`` of a symmetric matrix without negative eigenvalues, given its eigenbasis.
 
-    Eigenvalues that rounding made negative count as 0.
+    Eigenvalues that rounding has made negative count as 0.
     """
     values = xp.maximum(xp.sum(basis * (x @ basis), axis=0), 0.0) + shift
     return (basis * values ** (-1.0 / root)) @ xp.matrix_transpose(basis)
@@ -106,14 +109,15 @@ def inverse_root(xp: Any, x: Any, basis: Any, shift: Any, root: int) -> Any:
 
 @opaque
 def orthonormal(xp: Namespace, x: Any) -> Any:
-    """The orthogonal factor of a square matrix."""
+    """Return the orthogonal factor Q of the QR decomposition of a square matrix."""
     return xp.linalg.qr(x)[0]
 
 
 def sorted_basis(xp: Namespace, x: Any, basis: Any) -> tuple[Any, Any]:
-    """One orthogonal iteration: the order of the basis by the matrix, and the basis it leads to.
+    """Run one orthogonal iteration of ``basis`` towards the eigenvectors of x; return ``order`` and the new basis.
 
-    ``order`` sorts the Rayleigh quotients of the columns from large to small.
+    ``order`` holds the indices that sort the Rayleigh quotients of the old basis' columns from large to small; the
+    columns of the new basis are in that order.
     """
     order = descending(xp, xp.sum(basis * (x @ basis), axis=0))
     return order, orthonormal(xp, x @ xp.take(basis, order, axis=1))
@@ -121,16 +125,16 @@ def sorted_basis(xp: Namespace, x: Any, basis: Any) -> tuple[Any, Any]:
 
 @opaque
 def over_triangle(xp: Namespace, x: Any, q: Any) -> Any:
-    """``x inv(q)`` with an upper triangular q, by the general solver, the only one that all libraries have."""
+    """Return ``x inv(q)`` for an upper triangular q, by the general solver: no other is in all libraries."""
     return xp.matrix_transpose(xp.linalg.solve(xp.matrix_transpose(q), xp.matrix_transpose(x)))
 
 
 @opaque
 def spectral_floor(xp: Namespace, x: Any) -> Any:
-    """Between the longest row and the largest eigenvalue of a symmetric matrix without negative eigenvalues.
+    """Return a lower bound for the largest eigenvalue of a symmetric matrix A without negative eigenvalues.
 
-    ``|A^3 e| / |A^2 e|`` with the unit vector e of that row: two steps of the power iteration. Source: Li 2022,
-    norm_lower_bound of lixilinx/psgd_torch.
+    It is ``|A^3 e| / |A^2 e|``, which two steps of the power iteration give from the unit vector e of the longest row;
+    it is at least the length of that row. Source: Li 2022, norm_lower_bound of lixilinx/psgd_torch.
     """
     top: Any = xp.max(xp.abs(x))
     a = x / xp.where(top == 0, xp.ones_like(top), top)
@@ -140,26 +144,26 @@ def spectral_floor(xp: Namespace, x: Any) -> Any:
 
 
 def identity(xp: Namespace, x: Any) -> Any:
-    """The identity matrix of a square matrix's shape."""
+    """Return the identity matrix of the shape of a square matrix."""
     upper = xp.triu(xp.ones_like(x))
     return upper * xp.matrix_transpose(upper)
 
 
 def axes_of(x: Any, most: int) -> tuple[int, ...]:
-    """A leaf's shape as at least one axis and at most so many, of which the last is all further ones."""
+    """Return the shape of a leaf with at least one and at most ``most`` axes; further axes are merged into the last."""
     n = tuple(x.shape)
     return (*n[: most - 1], prod(n[most - 1 :])) if len(n) > most else n or (1,)
 
 
 def unfolded(xp: Namespace, x: Any, axis: int) -> Any:
-    """The tensor as a matrix whose rows are along one axis."""
+    """Return a tensor as a matrix whose rows are the tensor's slices along one axis."""
     n = x.shape
     rest = tuple(i for i in range(len(n)) if i != axis)
     return xp.reshape(xp.permute_dims(x, (axis, *rest)), (n[axis], prod(n[i] for i in rest)))
 
 
 def folded(xp: Namespace, x: Any, n: tuple[int, ...], axis: int) -> Any:
-    """The inverse of :func:`unfolded`: the tensor of shape n."""
+    """Return the tensor of shape n whose matrix along ``axis`` is x: the inverse of :func:`unfolded`."""
     order = (axis, *(i for i in range(len(n)) if i != axis))
     back = tuple(sorted(range(len(n)), key=lambda i: order[i]))
     return xp.permute_dims(xp.reshape(x, tuple(n[i] for i in order)), back)
@@ -167,5 +171,5 @@ def folded(xp: Namespace, x: Any, n: tuple[int, ...], axis: int) -> Any:
 
 @opaque
 def descending(xp: Namespace, x: Any) -> Any:
-    """The indices that sort a vector from large to small."""
+    """Return the indices that sort a vector from large to small."""
     return xp.argsort(x, descending=True)

@@ -1,4 +1,4 @@
-"""The algebra that adaptive rules share: averages, epsilon placement, ratios."""
+"""The arithmetic that adaptive rules share: moving averages, the places of epsilon, ratios of norms."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ __all__ = [
 
 
 def ema(beta: Scalar, old: Any, new: Any) -> Any:
-    """``beta * old + (1 - beta) * new``, the exponential moving average."""
+    """Return ``beta * old + (1 - beta) * new``: one step of an exponential moving average."""
     return beta * old + (1.0 - beta) * new
 
 
 def gathered(xp: Namespace, beta: Scalar, every: int, exact: bool, old: Any, new: Any, t: Scalar) -> Any:
-    """An average that gathers ``every`` values for one fading: at each multiple it has the groups' means.
+    """Return one step of a moving average over groups of ``every`` values, which fades once for each group.
 
-    ``[(beta - 1) chi + 1] old + (1 - beta) new / every``, where chi is 1 at the first of a group and 0 elsewhere;
-    without ``exact`` the plain average with ``1 - (1 - beta)/every``. Source: Su 2021 (kexue.fm 8634).
+    It is ``[(beta - 1) chi + 1] old + (1 - beta) new / every``, where chi is 1 at the first value of a group and 0
+    elsewhere: at the end of each group it equals the moving average of the groups' means. Without ``exact`` it is the
+    plain moving average with ``1 - (1 - beta)/every``. Source: Su 2021 (kexue.fm 8634).
     """
     if not exact:
         return ema(1.0 - (1.0 - beta) / every, old, new)
@@ -44,17 +45,17 @@ def gathered(xp: Namespace, beta: Scalar, every: int, exact: bool, old: Any, new
 
 
 def denominator(xp: Namespace, v: Any, bc2: Scalar, epsilon: Scalar, epsilon_root: Scalar, epsilon_hat: Scalar) -> Any:
-    """The root of a second moment, kept away from zero in one of three places.
+    """Return the root of a second moment, kept away from zero in up to three places.
 
-    ``sqrt(v/bc2 + epsilon_root) + epsilon + epsilon_hat/sqrt(bc2)``: ``epsilon`` after the correction
-    (Kingma & Ba alg. 1, torch, optax), ``epsilon_root`` inside the root, ``epsilon_hat`` beside the
-    uncorrected root (Kingma & Ba sec. 2, Keras), which is ``sqrt(bc2) / (sqrt(v) + epsilon_hat)`` turned round.
+    It is ``sqrt(v/bc2 + epsilon_root) + epsilon + epsilon_hat/sqrt(bc2)``: ``epsilon`` is added after the correction
+    (Kingma & Ba alg. 1, torch, optax), ``epsilon_root`` inside the root, ``epsilon_hat`` to the uncorrected root
+    (Kingma & Ba sec. 2, Keras), where the factor is ``sqrt(bc2) / (sqrt(v) + epsilon_hat)``.
     """
     return xp.sqrt(v / bc2 + epsilon_root) + (epsilon + epsilon_hat / on(xp, bc2).sqrt(bc2))
 
 
 def rms(xp: Namespace, x: Any) -> Any:
-    """The root mean square of a leaf, in its unit; 0 for an empty one."""
+    """Return the root mean square of a leaf, in the leaf's unit; 0 for an empty leaf."""
     size = 1
     for n in x.shape:
         size *= n
@@ -62,14 +63,17 @@ def rms(xp: Namespace, x: Any) -> Any:
 
 
 def global_rms(xp: Namespace, x: Any) -> Generator[Any, Any, Any]:
-    """The root mean square over all elements of all leaves, in one round of totals, run by ``yield from``."""
+    """Return the root mean square over all elements of all leaves; a law calls it by ``yield from``.
+
+    It asks for one round of totals.
+    """
     large, middle, small, count = yield (*squares(xp, x), xp.sum(xp.ones_like(x)))
     count = xp.maximum(count, 1.0)
     return root(xp, large / count, middle / count, small / count)
 
 
 def trust_ratio(xp: Namespace, p: Any, d: Any) -> Any:
-    """``|p| / |d|`` over the leaf, 1 where either norm is 0."""
+    """Return ``|p| / |d|`` with the norms of the leaf, or 1 if either norm is 0."""
     size, length = norm(xp, p), norm(xp, d)
     one = xp.ones_like(size)
     ratio = size / xp.where(length == 0, one, length)
@@ -77,20 +81,21 @@ def trust_ratio(xp: Namespace, p: Any, d: Any) -> Any:
 
 
 def peak(xp: Namespace, weight: Any, exponent: Any) -> Any:
-    """The largest ``log(weight) + exponent`` of a leaf: taken from the exponents, it leaves ``weight exp(...) <= 1``.
+    """Return the largest ``log(weight) + exponent`` of a leaf.
 
-    Weights are pure numbers of at least 0; one of 0 has no part in it, those below the smallest normal float32 count
-    as that.
+    If it is subtracted from the exponents, ``weight exp(exponent)`` is at most 1 and cannot overflow. Weights are pure
+    numbers of at least 0: a weight of 0 is left out, one below the smallest normal float32 counts as that number.
     """
     given = xp.log(xp.maximum(weight, SMALLEST)) + exponent
     return largest(xp, xp.where(weight == 0, 0.0 * exponent - 2.0**100, given))
 
 
 def cube_root(xp: Namespace, x: Any) -> Any:
-    """The cube root of ``x >= 0``, to two units in the last place; scaling x by 8^k scales it by 2^k bit for bit.
+    """Return the cube root of ``x >= 0``, to two units in the last place.
 
-    ``x ** (1/3)`` does not, since a third is rounded. Exact steps bring x to [1, 8), where a chord, two steps of
-    Halley's iteration and one of Newton's leave nothing but rounding. Beyond 8^63 and 8^-63 the power is taken.
+    Scaling x by 8^k scales the result by 2^k bit for bit; ``x ** (1/3)`` does not have this property, since a third is
+    rounded. Exact multiplications bring x to [1, 8). There a chord, two steps of Halley's iteration and one of Newton's
+    leave no error but rounding. Beyond 8^63 and 8^-63 the power is taken.
     """
     one = xp.ones_like(x)
     rest, scale = x, one
@@ -109,18 +114,18 @@ def cube_root(xp: Namespace, x: Any) -> Any:
 
 
 def grown(xp: Namespace, weight: Any, exponent: Any) -> Any:
-    """``weight exp(exponent)`` where a weight of 0 stays 0, however large its exponent."""
+    """Return ``weight exp(exponent)``; a weight of 0 stays 0, however large its exponent is."""
     return weight * xp.exp(xp.where(weight == 0, 0.0 * exponent, exponent))
 
 
 def freedom(xp: Namespace, beta2: Scalar, t: Scalar) -> tuple[Scalar, Scalar]:
-    """The degrees of freedom of a second moment at step t, and their limit. Source: Liu et al. 2020, eq. 5."""
+    """Return the degrees of freedom of a second moment at step t, and their limit. Source: Liu et al. 2020, eq. 5."""
     bc2, most = bias_correction(xp, beta2, t), 2.0 / (1.0 - beta2) - 1.0
     return most - 2.0 * t * (1.0 - bc2) / bc2, most
 
 
 def rectification(xp: Namespace, r: Scalar, most: Scalar, holds: Any) -> Scalar:
-    """``sqrt((r-4)(r-2)R / ((R-4)(R-2)r))`` with R = most, and 1 where it does not hold.
+    """Return ``sqrt((r-4)(r-2)R / ((R-4)(R-2)r))`` with R = most, or 1 where ``holds`` is false.
 
     Source: Liu et al. 2020, alg. 2.
     """
@@ -130,11 +135,14 @@ def rectification(xp: Namespace, r: Scalar, most: Scalar, holds: Any) -> Scalar:
 
 
 def within(xp: Namespace, x: Any, limit: Scalar) -> Any:
-    """``x``, held between ``-limit`` and ``limit``; a NaN stays one."""
+    """Return x with each element cut to [-limit, limit]; a NaN stays NaN."""
     return xp.maximum(xp.minimum(x, limit), -limit)
 
 
 def cosine(xp: Namespace, aligned: Any, first: Any, second: Any) -> Any:
-    """``aligned / (first second)`` of an inner product and two lengths, divided by one at a time; 0 where one is 0."""
+    """Return the cosine ``aligned / (first second)`` of two vectors from their inner product and their two lengths.
+
+    It is 0 if a length is 0. The division is by one length at a time, so that their product cannot overflow.
+    """
     one = xp.ones_like(aligned)
     return aligned / xp.where(first == 0, one, first) / xp.where(second == 0, one, second)

@@ -1,4 +1,4 @@
-"""What a rule is made of: functions with their keywords, work at intervals, the fields of a state."""
+"""The parts of a rule: functions with their hyper-parameters, work done at intervals, and the fields of its state."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ __all__ = ["Field", "NoState", "Part", "Refresh", "fields_of", "refuse_positiona
 
 
 class NoState(NamedTuple):
-    """The state of a rule that remembers nothing."""
+    """The state of a rule that keeps nothing from step to step."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One array of a rule's state."""
+    """A field of a rule's state: one array of each leaf, or one value of the whole tree if it is ``shared``.
+
+    ``unit`` and ``doc`` come from the field's ``#:`` comment.
+    """
 
     name: str
     shared: bool
     unit: Unit | None
     doc: str
-    noise: bool = False  #: normal numbers that the driver makes for each step
-    drawn: bool = False  #: normal numbers that the driver draws for the start, of the deviation that init gives
+    noise: bool = False  #: True for normal numbers that the driver makes anew for each step
+    drawn: bool = False  #: True for normal numbers that the driver draws once, of the deviation that init gives
 
 
 class Part:
-    """A function of a rule (its law, start or refresh) and the hyper-parameters it takes."""
+    """A function of a rule (its law, start or refresh), with the names of the hyper-parameters that it takes."""
 
     __slots__ = ("fn", "names")
 
@@ -47,10 +50,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Refresh:
-    """Work done every so many steps, before the law: ``fn(xp, p, g, s, t, **hyper) -> state``.
+    """Work on the state that is done every few steps, before the law: ``fn(xp, p, g, s, t, **hyper) -> state``.
 
-    It is due at t = at, at + every, at + 2 every, ..., where ``every`` names a hyper-parameter;
-    ``first``, where given, stands in for ``fn`` at t = at.
+    It is done at t = at, at + every, at + 2 every, ..., where ``every`` is the name of the hyper-parameter with the
+    interval. If ``first`` is given, it is called instead of ``fn`` at t = at.
     """
 
     fn: Callable[..., Any]
@@ -79,7 +82,10 @@ def refuse_positional(law: Callable[..., Any]) -> None:
 
 
 def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
-    """The fields of a state: which are shared, and what their ``#:`` comments say."""
+    """Return the fields of a state class, with their marks (shared, noise, drawn) and their ``#:`` comments.
+
+    Raises TypeError for a field with two marks.
+    """
     space = {**vars(sys.modules.get(State.__module__, typing)), **getattr(law, "__globals__", {})}
     hints = typing.get_type_hints(State, globalns=space, include_extras=True)
     docs = _comments(State)
@@ -96,7 +102,7 @@ def fields_of(State: type, law: Callable[..., Any]) -> tuple[Field, ...]:
 
 
 def refuse_undrawn(name: str, fields: Iterable[Field], init: Any) -> None:
-    """Raise TypeError for a drawn field without an ``init`` that gives its deviation: it would start with zeros."""
+    """Raise TypeError if a field is Drawn and no ``init`` gives its standard deviation: it would start with zeros."""
     for f in fields:
         if f.drawn and init is None:
             raise TypeError(f"{name}: {f.name} is Drawn, but nothing says how large; give init, with its deviation")
@@ -105,6 +111,6 @@ def refuse_undrawn(name: str, fields: Iterable[Field], init: Any) -> None:
 def _comments(State: type) -> dict[str, str]:
     try:
         source = inspect.getsource(State)
-    except (OSError, TypeError):  # defined where no source is kept: a field then has no stated unit
+    except (OSError, TypeError):  # the class has no source text, as at a prompt: its fields then have no units
         return {}
     return {m[1]: m[2].strip() for m in re.finditer(r"^\s+(\w+):[^#\n]*#:(.*)$", source, re.M)}

@@ -1,4 +1,4 @@
-"""Reduce on plateau: the one schedule that remembers, as a pure state machine."""
+"""Reduce on plateau: a factor of the learning rate that depends on past values, as a pure state machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ NUMBERS = (
     ("factor", 0.0, 1.0), ("rtol", 0.0, math.inf), ("atol", 0.0, math.inf), ("floor", 0.0, math.inf),
     ("smallest", 0.0, math.inf),
 )  # fmt: skip
-"""What is a number and its bounds, the upper one excluded."""
+"""The options that are numbers, with their bounds; the upper bound is excluded."""
 
 
 def number(who: str, name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:
-    """The value as a float; TypeError or ValueError, in the words of ``who``, for what is none from low to high."""
+    """Return the value as a float if it is a number in [low, high).
+
+    Raises TypeError for anything that is no number and ValueError outside the bounds; messages begin with ``who``.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{who}: {name}={value!r} is of type {type(value).__name__}; give [{low:g}, {high:g})")
     plain = float(value)
@@ -32,19 +35,22 @@ def number(who: str, name: str, value: Any, low: float = 0.0, high: float = math
 
 
 class PlateauState(NamedTuple):
-    """What is remembered between values; Python numbers, or 0-d arrays where the values are."""
+    """The state of a plateau between two values: Python numbers, or 0-d arrays if the values are arrays."""
 
-    scale: Any  #: the factor that the learning rate has now
+    scale: Any  #: the factor by which the learning rate is multiplied now
     best: Any  #: the best value so far
-    bad: Any  #: values in a row that were no improvement
-    cooldown: Any  #: values that are still to be passed over
-    count: Any  #: values gathered towards the next judgement
-    mean: Any  #: and their mean
+    bad: Any  #: the number of values in a row that were no improvement
+    cooldown: Any  #: the number of coming values that are not judged
+    count: Any  #: the number of values gathered for the next judgement
+    mean: Any  #: the mean of those values
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """``factor`` times the learning rate when a value has stopped to improve; made by :func:`reduce_on_plateau`."""
+    """The law that multiplies the learning rate by ``factor`` when a value has stopped improving.
+
+    :func:`reduce_on_plateau` makes it and explains its options.
+    """
 
     factor: float = 0.1
     patience: int = 10
@@ -59,7 +65,7 @@ class Plateau:
     thaws: Literal["after", "at"] = "after"
 
     def __post_init__(self) -> None:
-        """Refuse what could never reduce, or would raise the rate."""
+        """Raise for options with which the rate could never be reduced, or would be raised."""
         for name, low, high in NUMBERS:
             object.__setattr__(self, name, number(WHO, name, getattr(self, name), low, high))
         for name, least in (("patience", 0), ("cooldown", 0), ("gather", 1)):
@@ -74,11 +80,11 @@ class Plateau:
                 )
 
     def init(self) -> PlateauState:
-        """The state before the first value: a scale of 1."""
+        """Return the state before the first value; its scale is 1."""
         return PlateauState(1.0, math.inf if self.mode == "min" else -math.inf, 0.0, 0.0, 0.0, 0.0)
 
     def update(self, state: PlateauState, value: Any) -> PlateauState:
-        """The state after one more value, whose ``scale`` multiplies the learning rate from now on."""
+        """Return the state after one more value; its ``scale`` multiplies the learning rate from now on."""
         xp, state, value = _placed(state, value)
         judged, due = self._judged(xp, state, value)
         lower = judged._replace(scale=self._lowered(xp, state.scale, self.floor, self.smallest))
@@ -86,19 +92,23 @@ class Plateau:
         return PlateauState(*(xp.where(due, new, old) for new, old in zip(lower, judged, strict=True)))
 
     def judge(self, state: PlateauState, value: Any) -> tuple[PlateauState, Any]:
-        """The state after one more value, and whether the rate is to be lowered; the scale is left as it is.
+        """Return the state after one more value, its scale unchanged, and True if the rate is to be lowered.
 
-        For who lowers rates of his own: then :meth:`lowered` has the rate and :meth:`reduced` the state after it.
+        It is for callers that lower rates of their own: :meth:`lowered` gives such a rate, :meth:`reduced` the state
+        after the reduction.
         """
         return self._judged(*_placed(state, value))
 
     def lowered(self, rate: float, *, floor: float | None = None, smallest: float | None = None) -> float:
-        """The rate after one reduction, which may be the same: a floor and a smallest change of its own where given."""
+        """Return a rate after one reduction; it is unchanged if the change would be at most ``smallest``.
+
+        ``floor`` and ``smallest`` replace those of the plateau if they are given.
+        """
         floor = self.floor if floor is None else floor
         return float(self._lowered(Host, rate, floor, self.smallest if smallest is None else smallest))
 
     def reduced(self, state: PlateauState) -> PlateauState:
-        """The state after a reduction: no bad values, and the cooldown before it."""
+        """Return the state after a reduction: it has no bad values, and its cooldown begins."""
         return state._replace(bad=0.0 * state.bad, cooldown=self.cooldown + 0.0 * state.cooldown)
 
     def _lowered(self, xp: Any, rate: Any, floor: float, smallest: float) -> Any:
@@ -125,7 +135,10 @@ class Plateau:
 
 
 def _placed(state: PlateauState, value: Any) -> tuple[Any, PlateauState, Any]:
-    """The namespace that a value is judged in, and all numbers there: a value that is an array stays where it lives."""
+    """Return the namespace in which a value is judged, with the state and the value in it.
+
+    If one of them is an array they all become arrays of its library on its device; else they stay Python numbers.
+    """
     if is_host(value, *state):
         return Host, state, value
     xp, first = runner().place(next(x for x in (value, *state) if not is_host(x)))
@@ -139,7 +152,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "optax": {"acts": "at"},
     "keras": {"acts": "at", "thaws": "at", "rtol": 0.0, "atol": 1e-4},
 }
-"""Each library's numbers: torch's and optax' improvement is relative, Keras' absolute."""
+"""The options of each library: an improvement is relative in torch and optax, and absolute in Keras."""
 
 
 def reduce_on_plateau(*, like: str = "torch", **options: Any) -> Plateau:
@@ -148,15 +161,16 @@ def reduce_on_plateau(*, like: str = "torch", **options: Any) -> Plateau:
     Parameters
     ----------
     like
-        ``"torch"`` acts on the value after ``patience`` bad ones, ``"optax"`` and ``"keras"`` on that one itself.
+        The library whose convention holds: ``"torch"`` reduces at the bad value after ``patience`` others, ``"optax"``
+        and ``"keras"`` at the bad value number ``patience``.
     **options
-        ``factor``, ``patience``; ``rtol`` and ``atol``, by which a value must be better, as ``(1 - rtol) best - atol``;
-        ``cooldown`` values that are not judged after a reduction, ``thaws`` the count of bad ones ``"after"`` the last
-        of them or ``"at"`` it (Keras); the smallest scale ``floor``; ``smallest``, a change that is left out if it is
-        no larger (torch's eps, of the scale); ``gather`` values whose mean is judged (optax' accumulation_size);
-        ``mode`` ``"min"`` or ``"max"``.
+        ``factor`` and ``patience`` as above. ``mode`` is ``"min"`` if smaller values are better, else ``"max"``. A
+        value is an improvement if it is better than ``(1 - rtol) best - atol``. ``cooldown`` is the number of values
+        that are not judged after a reduction; bad values count again ``"after"`` the last of them, or already ``"at"``
+        it (Keras), by ``thaws``. ``floor`` is the smallest scale; a change of the scale by ``smallest`` or less is
+        left out (torch's eps). ``gather`` is the number of values whose mean is judged (optax' accumulation_size).
 
-    Source: torch's ReduceLROnPlateau, optax.contrib.reduce_on_plateau, Keras' callback of the name.
+    Source: torch's ReduceLROnPlateau, optax.contrib.reduce_on_plateau, Keras' callback of the same name.
 
     """
     if like not in CONVENTIONS:

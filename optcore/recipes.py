@@ -1,4 +1,4 @@
-"""Optimizers of the literature that are a rule with schedules: recipes, ready to be given to any adapter."""
+"""Optimizers of the literature that are a rule with schedules, as recipes that every adapter takes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ __all__ = ["adamwr", "growing_batch", "sgdwr"]
 def adamwr(
     *, lr: float = 1e-3, decay: float = 0.05, first: int, growth: float = 2.0, floor: float = 0.0, **options: Any
 ) -> Recipe:
-    """AdamW with warm restarts and normalised decay.
+    """Return the recipe of AdamW with warm restarts and normalised decay.
 
     Parameters
     ----------
     lr
-        The rate at the start of each cycle (alpha of the source, in [p]), which falls as half a cosine.
+        The rate at the start of each cycle (alpha of the source, in [p]); it falls as half a cosine.
     decay
-        The normalised decay lambda_norm, in [1]: a cycle of n steps decays by ``decay / sqrt(n)`` times the cosine,
-        without the rate.
+        The normalised decay lambda_norm, in [1]: in a cycle of n steps each step decays by ``decay / sqrt(n)`` times
+        the cosine, and not times the rate.
     first, growth
-        The steps of the first cycle, and how much longer each next one is. Moments are not reset.
+        The number of steps in the first cycle, and the factor by which each next cycle is longer. Moments are not
+        reset.
     floor
-        The smallest cosine, as a share of 1.
+        The smallest value of the cosine, in [0, 1].
     **options
-        Other options and hyper-parameters of the recipe, as ``beta1``.
+        Other options and hyper-parameters of the recipe, such as ``beta1``.
 
     Source: Loshchilov & Hutter 2019, alg. 2 with appendix B.1 and B.2 (growth 2, lambda_norm 0.025 to 0.05).
 
@@ -42,7 +43,9 @@ def adamwr(
 def sgdwr(
     *, lr: float = 0.05, decay: float = 0.05, first: int, growth: float = 2.0, floor: float = 0.0, **options: Any
 ) -> Recipe:
-    """SGD with momentum, its rate inside the buffer, with warm restarts and normalised decay; as :func:`adamwr`.
+    """Return the recipe of SGD with momentum, warm restarts and normalised decay; the parameters are :func:`adamwr`'s.
+
+    The learning rate is inside the momentum buffer.
 
     Source: Loshchilov & Hutter 2019, alg. 1 with appendix B.1 and B.2.
     """
@@ -50,33 +53,34 @@ def sgdwr(
 
 
 MOST = 1_000_000
-"""The updates in which a batch has to reach its limit, where nobody says how many the run has."""
+"""The number of updates within which a batch must reach its limit, if the length of the run is not given."""
 
 
 def growing_batch(recipe: Recipe, *, start: int = 1, limit: int, steps: int | None = None) -> Recipe:
-    """The recipe with its batch growing where its learning rate would have fallen, over the same micro-batches.
+    """Return the recipe with a batch that grows where the learning rate would fall, over the same micro-batches.
 
     Parameters
     ----------
     recipe
-        One whose ``lr`` is a schedule that starts above 0. Where it is above its start the batch is ``start`` and the
-        rate its own.
+        A recipe whose ``lr`` is a schedule that starts above 0. While the schedule is above its first value, the batch
+        is ``start`` and the rate is the schedule's.
     start, limit
-        The micro-batches that make an update at first, and at most. From the limit on the rate falls.
+        The number of micro-batches that make an update at the start, and the most that do. Once the limit is reached,
+        the rate falls.
     steps
-        How many updates of ``start`` micro-batches the run of the recipe given has; the batch keeps its last size
-        beyond them. None takes the run to have ended with its growth once the limit is reached.
+        The number of updates, of ``start`` micro-batches each, in a run of the recipe given; after them the batch
+        keeps its last size. With None the batch stops growing once it has reached the limit.
 
-    The schedules of the recipe given count updates of ``start`` micro-batches each. In the one that comes back updates
-    are fewer, so each of its schedules runs by the micro-batches that came before: update u has the size and the
-    numbers of step M(u)/start, where M(u) is the sum of the sizes before it. The table of sizes is worked out
-    here, update by update.
+    The schedules of the recipe given count updates of ``start`` micro-batches each. The new recipe makes fewer updates,
+    so each of its schedules follows the number of micro-batches: update u has the batch and the numbers of step
+    M(u)/start, where M(u) is the sum of the batches before it. The table of batch sizes is computed here, update by
+    update.
 
     Raises
     ------
     TypeError, ValueError
-        For a rate that is no schedule or starts at 0, a recipe that accumulates already, and, without ``steps``, a
-        rate that does not bring the batch to its limit within a million updates or rises again behind it.
+        For a rate that is no schedule or starts at 0, for a recipe that accumulates already, and, without ``steps``,
+        for a rate that does not bring the batch to its limit within a million updates or rises again after it.
 
     Source: Smith, Kindermans, Ying & Le 2018.
 
@@ -91,12 +95,12 @@ def growing_batch(recipe: Recipe, *, start: int = 1, limit: int, steps: int | No
         raise ValueError(f"{who}: steps={steps!r} is no length of a run; give a whole number of at least 1, or None")
     if not decay(0) > 0:
         raise ValueError(
-            f"{who}: lr={decay!r} starts at {decay(0)!r}, to which no batch can be measured; give the schedule behind "
-            "the warm-up, and put a warm-up around the rate that comes back"
+            f"{who}: lr={decay!r} starts at {decay(0)!r}, and the batch grows by the ratio to that; give the "
+            "schedule that follows the warm-up, and put a warm-up around the rate that comes back"
         )
-    batch_growth(decay=decay, start=start, limit=limit)  # raises for a start or limit that is none
+    batch_growth(decay=decay, start=start, limit=limit)  # checks start and limit
     sizes = _sizes(who, decay, start, limit, steps)
-    if len(sizes) == 1:  # one clock for both
+    if len(sizes) == 1:  # the batch never grows, so the updates stay the same
         return recipe.replace(accumulate=start)
     changes = {
         name: clocked(of=value, sizes=sizes, start=start)
@@ -110,7 +114,7 @@ def growing_batch(recipe: Recipe, *, start: int = 1, limit: int, steps: int | No
 
 
 def _sizes(who: str, decay: Schedule, start: int, limit: int, steps: int | None) -> list[tuple[int, int]]:
-    """Pairs (update, size) that hold from their update on, by a walk over the micro-batches."""
+    """Return pairs (update, batch size), each valid from its update on, by going through the run update by update."""
     sizes: list[tuple[int, int]] = [(0, start)]
     micro, first = 0, decay(0)
 
@@ -142,14 +146,17 @@ def _sizes(who: str, decay: Schedule, start: int, limit: int, steps: int | None)
 
 
 def _spread(e: float) -> Any:
-    """Steps after e, the first hundred and then ever farther apart."""
+    """Return steps after e: the next hundred, and then steps that lie farther and farther apart."""
     return (e + x for x in itertools.chain(range(1, 100), (100.0 * 1.03**i for i in range(600))))
 
 
 def _restarted(
     name: str, lr: float, decay: float, first: int, growth: float, floor: float, options: dict[str, Any]
 ) -> Recipe:
-    """The template multiplies the decay by the rate; the source does not, so it is divided by alpha first."""
+    """Return the recipe of a rule with warm restarts and normalised decay.
+
+    The leaf template multiplies the decay by the rate, the source does not: so the decay is divided by alpha here.
+    """
     laws = registry.schedules()
     if not lr > 0:
         raise ValueError(f"optcore.recipes: lr={lr!r} is no rate for a cycle to start with; give one above 0")

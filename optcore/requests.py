@@ -1,8 +1,8 @@
-"""Requests: what a law in execution asks for by ``yield``, and the one interpreter of laws that ask.
+"""The requests that a law makes by ``yield`` while it runs, and the one interpreter that answers them.
 
-A law is a function of one leaf. Where it needs more than its leaf it yields a request and receives the answer. What
-an answer is depends on how the law is run: by operations on arrays, by symbols that write it down, by bounds of its
-rounding errors. Each of these ways is a :class:`Handler` of a few lines, and :func:`interpret` serves them all.
+A law is a function of one leaf. If it needs more than its leaf, as a sum over all leaves, it yields a request and
+receives the answer. Laws are run on arrays, on symbols that record them, and on bounds of their rounding errors; each
+of these is a :class:`Handler` of a few lines that computes the answers, and :func:`interpret` serves them all.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ How: TypeAlias = Literal["sum", "max"]
 
 @dataclass(frozen=True)
 class Total:
-    """A request to combine the values of all leaves, of all processes; a bare value asks for its sum.
+    """A request to combine one value of each leaf over all leaves and all processes, by their sum or their maximum.
 
-    Several totals of one round are yielded as a tuple, and so are their answers.
+    ``n2 = yield xp.sum(g * g)`` is short for ``yield Total(xp.sum(g * g), "sum")``. A law asks for several totals of
+    one round by yielding a tuple, and receives a tuple of answers.
     """
 
     value: Any
@@ -31,9 +32,7 @@ class Total:
 
 @dataclass(frozen=True)
 class Due:
-    """A request for work that is done only when due: the answer is ``then(state)`` where ``condition`` holds, else
-    ``state``.
-    """
+    """A request for work that is done only if ``condition`` holds: the answer is ``then(state)``, else ``state``."""
 
     condition: Any
     then: Callable[[Any], Any]
@@ -41,34 +40,37 @@ class Due:
 
 
 class Handler:
-    """The answers to requests in one way of running laws."""
+    """The base of handlers, which compute the answers to requests: on arrays, on symbols or on error bounds."""
 
     def due(self, request: Due) -> Any:
-        """The state after work that may be due; by default the condition is a Python truth value."""
+        """Return the state after work that may be due; by default the condition is a Python truth value."""
         return request.then(request.state) if request.condition else request.state
 
     def round(self, asked: Sequence[tuple[Total, ...]]) -> Sequence[Sequence[Any]]:
-        """The answers to each law's totals of one round; by default each total of the round by itself."""
+        """Return the answers to one round, in which each law has asked for a tuple of totals.
+
+        By default each place of the tuples is combined over the laws by :meth:`total`.
+        """
         return list(zip(*(self.total(parts) for parts in zip(*asked, strict=True)), strict=True))
 
     def total(self, parts: Sequence[Total]) -> Sequence[Any]:
-        """The answer to each law, of whose values ``parts`` holds one each, all to be combined in the same way.
+        """Return the answer for each law to one total, of which ``parts`` holds each law's own value.
 
-        By default a leaf is the whole tree: its own values are the totals.
+        By default the law's leaf is the whole tree, so that its own value is the total.
         """
         return [part.value for part in parts]
 
 
 def totals_of(request: Any) -> tuple[Total, ...]:
-    """The totals that a law asks for in one round."""
+    """Return the totals of a request as a tuple; a value that is no :class:`Total` asks for its sum."""
     every = request if isinstance(request, tuple) else (request,)
     return tuple(each if isinstance(each, Total) else Total(each) for each in every)
 
 
 def interpret(laws: Sequence[Law], handler: Handler) -> list[Any]:
-    """Run laws side by side until all have ended, and return their results.
+    """Run laws side by side until all have ended, and return their results in order.
 
-    Each round of totals waits for all of them. Raises RuntimeError where some laws ask for totals and others do not.
+    A round of totals is answered once all laws have asked for it. Raises RuntimeError if some ask and others do not.
     """
     answers: list[Any] = [None] * len(laws)
     results: list[Any] = [None] * len(laws)
@@ -92,7 +94,10 @@ def interpret(laws: Sequence[Law], handler: Handler) -> list[Any]:
 
 
 def through(law: Law, outward: Callable[[Total], Any], inward: Callable[[Any], Any] = lambda answer: answer) -> Law:
-    """The same law, whose totals go out and whose answers come in by a function each; what is due is passed on."""
+    """Return the same law with ``outward`` applied to each total that it asks for and ``inward`` to each answer.
+
+    Requests of :class:`Due` are passed on unchanged.
+    """
     answer: Any = None
     while True:
         try:
@@ -110,7 +115,7 @@ def through(law: Law, outward: Callable[[Total], Any], inward: Callable[[Any], A
 
 
 class _Alone(Handler):
-    """Answers of one leaf that is the whole tree."""
+    """A handler for a single leaf that is the whole tree, so that its own values are the totals."""
 
     def __init__(self, cond: Callable[..., Any] | None) -> None:
         self.cond = cond
@@ -122,5 +127,8 @@ class _Alone(Handler):
 
 
 def alone(law: Law, cond: Callable[..., Any] | None = None) -> Any:
-    """The result of a law whose leaf is the whole tree; ``cond(condition, then, state)`` does what may be due."""
+    """Run a law whose leaf is the whole tree, and return its result.
+
+    ``cond(condition, then, state)`` answers requests of :class:`Due`; None takes conditions for Python truth values.
+    """
     return interpret([law], _Alone(cond))[0]

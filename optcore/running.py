@@ -1,4 +1,4 @@
-"""The place of what runs laws on arrays: the layer above puts it here, and the core never looks up."""
+"""The runner of laws on arrays: optcore.backends provides it here, so that the core never imports from above itself."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ PROVIDER = "optcore.backends"
 
 
 class Runner(Protocol):
-    """What rules, schedules and clipping laws need in order to be called with arrays."""
+    """The protocol of a runner: the functions by which rules, schedules and clipping laws are called with arrays."""
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Functions of trees of arrays that are made of laws, as ``clipped``, by their public names."""
+        """Functions on trees of arrays that run laws, such as ``clipped``, by their public names."""
 
     @property
     def storages(self) -> Sequence[str]:
         """The names of the ways to keep a state, for a recipe's ``state_dtype``."""
 
     def init(self, rule: Any, p: Any) -> Any:
-        """The state of one leaf before its first step."""
+        """Return the state of one leaf before its first step."""
 
     def step(self, rule: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
-        """One step of a bound rule on one leaf: new arrays for the parameter and the state."""
+        """Run one step of a bound rule on one leaf; return the new parameter and the new state, as new arrays."""
 
     def place(self, x: Any) -> tuple[Any, Any]:
-        """The namespace of an array's library, and the array in a floating dtype."""
+        """Return the namespace of an array's library, and the array in a floating dtype."""
 
 
 _provided: list[Runner] = []
 
 
 def provide(runner: Runner) -> None:
-    """Take the runner, in place of one that was provided before."""
+    """Make this the runner, in place of one that was provided before."""
     _provided[:] = [runner]
 
 
 def runner() -> Runner:
-    """The runner; its package is imported where nobody has done so yet."""
+    """Return the runner; import the package that provides it if that has not been done yet."""
     if not _provided:
         importlib.import_module(PROVIDER)
     return _provided[0]

@@ -1,7 +1,7 @@
-"""Scalar mathematics: in float64 on the host for Python numbers, in the array's namespace otherwise.
+"""Mathematics of a law's scalars: in float64 on the host for Python numbers, else in the array's namespace.
 
-A law's numbers that depend on t and hyper-parameters only are worked out here, once a step, and
-not in the precision of the leaf: ``1 - beta**t`` formed in float32 loses four digits.
+Numbers that depend on t and hyper-parameters only are computed here, once a step, and not in the precision of the
+leaf: ``1 - beta**t`` computed in float32 loses four digits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SMALLEST = 2.0**-126  # the smallest normal float32: a logarithm's argument is k
 
 
 class Host:
-    """The scalar functions of a namespace, on Python floats."""
+    """A namespace of the scalar functions of :class:`optcore.typing.Namespace` for Python floats."""
 
     sqrt = staticmethod(math.sqrt)
     cos = staticmethod(math.cos)
@@ -51,25 +51,25 @@ class Host:
 
 
 def is_host(*values: object) -> bool:
-    """Whether all values are Python numbers, so that arithmetic with them is exact to float64."""
+    """Tell whether all values are Python numbers, so that arithmetic with them is done in float64."""
     return all(isinstance(v, int | float) for v in values)
 
 
 def on(xp: Namespace, *values: Scalar) -> Any:
-    """The namespace for scalar mathematics on these values: the host's, or ``xp``."""
+    """Return the namespace for scalar mathematics on these values: :class:`Host` for Python numbers, else ``xp``."""
     return Host if is_host(*values) else xp
 
 
 def bias_correction(xp: Namespace, beta: Scalar, t: Scalar) -> Scalar:
-    """``1 - beta^t`` to a few units in the last place, for t = 1, 2, ... and beta in [0, 1)."""
+    """Return ``1 - beta^t`` to a few units in the last place, for t = 1, 2, ... and beta in [0, 1)."""
     log = Host.log(beta) if isinstance(beta, int | float) else xp.log(xp.maximum(beta, SMALLEST))
     return -on(xp, log, t).expm1(t * log)  # type: ignore[no-any-return]
 
 
 def power(xp: Namespace, base: Any, exponent: Any) -> Any:
-    """``base ** exponent`` for base > 0, where either may be a traced 0-d array; infinite beyond the largest number.
+    """Return ``base ** exponent`` for base > 0, either of which may be a traced 0-d array; it overflows to infinity.
 
-    An array to a small whole power is a product.
+    An array to a whole power of at most 4 is computed as a product.
     """
     if is_host(base, exponent):
         return Host.power(base, exponent)
@@ -81,5 +81,5 @@ def power(xp: Namespace, base: Any, exponent: Any) -> Any:
 
 
 def select(xp: Namespace, condition: Any, x: Any, y: Any) -> Any:
-    """``x`` where the condition on t or a hyper-parameter holds, else ``y``; either may be an array."""
+    """Return ``x`` if the condition on t or a hyper-parameter holds, else ``y``; all three may be arrays."""
     return (x if condition else y) if isinstance(condition, bool) else xp.where(condition, x, y)

@@ -1,8 +1,8 @@
-"""The vocabulary of a law: arrays, the namespace it may use, and numbers with bounds and units.
+"""The types of a law's arguments: arrays, the namespace it may use, and numbers with bounds and units.
 
-Units are powers of the gradient's unit ``[g]`` and the parameter's unit ``[p]``: Adam's epsilon
-is added to a root of ``g * g``, so it is in ``[g]``. They are declared where a number is declared
-and proven by the scale law of :mod:`optcore.testing`.
+Units are powers of the gradient's unit ``[g]`` and the parameter's unit ``[p]``: Adam's epsilon is added to a root of
+``g * g``, so it is in ``[g]``. A unit is declared together with its number, and :mod:`optcore.testing` proves it: a
+rule gives the same bits if all its quantities are scaled by powers of two according to their units.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 @runtime_checkable
 class Array(Protocol):
-    """What a law may do with an array: operators, ``shape``, ``ndim`` and slicing, nothing else."""
+    """The protocol of an array in a law, which may use operators, ``shape``, ``ndim`` and slicing, and nothing else."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -69,7 +69,7 @@ Scalar: TypeAlias = float | Array
 
 
 class Linalg(Protocol):
-    """The matrix functions of a law; each is a step that the proof checks by its residual."""
+    """The matrix functions that a law may call as ``xp.linalg``; the proof checks each result by its residual."""
 
     def eigh(self, x: Array, /) -> tuple[Array, Array]: ...
     def qr(self, x: Array, /) -> tuple[Array, Array]: ...
@@ -119,7 +119,7 @@ class Namespace(Protocol):
 class Unit:
     """A dimension ``[g^a p^b]``; ``Unit(g=1)`` is the gradient's unit, ``Unit()`` a pure number.
 
-    ``d`` is the unit of an inner rule's direction, where a combinator has to do with it.
+    ``d`` is the power of ``[d]``, the unit of an inner rule's direction, which occurs in combinators.
     """
 
     g: Fraction | int = 0
@@ -146,7 +146,7 @@ class Unit:
 
 
 class _Mark:
-    """What sets a state field apart from the arrays that a leaf keeps."""
+    """A mark in a state field's annotation, which says that the field is no ordinary array of the leaf."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -157,33 +157,36 @@ class _Mark:
 
 SHARED, NOISE, DRAWN = _Mark("Shared"), _Mark("Noise"), _Mark("Drawn")
 Shared: TypeAlias = Annotated[Array, SHARED]
-"""One value for the whole tree, 0-d or a vector, computed from totals, scalars and old shared fields only."""
+"""A state field with one value for the whole tree, 0-d or a vector.
+
+It is computed from totals, scalars and old shared fields only.
+"""
 Noise: TypeAlias = Annotated[Array, NOISE]
-"""Standard normal numbers of the leaf's shape, which the driver makes anew for each step and does not keep.
+"""A state field with standard normal numbers of the leaf's shape, which the driver makes for each step and discards.
 
 They come from the recipe's seed, the leaf's path, its count of updates and each element's index. A caller of the pure
 rule puts them into the state, which starts with zeros there.
 """
 Drawn: TypeAlias = Annotated[Array, DRAWN]
-"""Normal numbers at the start, which the driver draws once; then an array of the state like any other.
+"""A state field that starts with normal numbers, which the driver draws once; later it is an array like any other.
 
 The law's ``init`` gives their standard deviation, as an array of the field's shape. They come from the recipe's seed,
 the leaf's path, the field's name and each element's index; from seed 0 and an empty path for the pure ``rule.init(p)``.
 """
 
 Decay: TypeAlias = Annotated[float, Ge(0), Lt(1)]
-"""The weight of the past in a moving average: 0 forgets at once, values near 1 remember."""
+"""The weight of the past in a moving average, in [0, 1): 0 keeps only the newest value, values near 1 average many."""
 Positive: TypeAlias = Annotated[float, Gt(0), Lt(math.inf)]
 Limit: TypeAlias = Annotated[float, Gt(0)]
-"""What is cut at a size; infinite where nothing is cut."""
+"""A size above which something is cut; infinite if nothing is to be cut."""
 Finite: TypeAlias = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 NonNegative: TypeAlias = Annotated[float, Ge(0), Lt(math.inf)]
 UnitInterval: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Epsilon: TypeAlias = Annotated[float, Ge(0), Unit(g=1)]
-"""A stabiliser next to a root of the second moment, in [g]."""
+"""A small number, in [g], added to the root of a second moment so that a division by it is stable."""
 Count: TypeAlias = Annotated[int, Ge(1)]
 """A static whole number, at least 1."""
 Whole: TypeAlias = Annotated[int, Ge(0)]
 """A static whole number, at least 0."""
 Layout: TypeAlias = Literal["out_in", "in_out"]
-"""Which axis of a matrix is the output: the first (torch) or the last (JAX, Keras)."""
+"""The axis of a matrix that is the output: the first in "out_in" (torch), the last in "in_out" (JAX, Keras)."""

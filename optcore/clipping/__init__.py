@@ -1,7 +1,7 @@
-"""Every clipping law, found by being in a file of this folder: ``optcore.clipping.clip_by_norm``.
+"""All clipping laws, such as ``optcore.clipping.clip_by_norm``: each is found because it is in a file of this folder.
 
-The functions beside them are no laws: ``clipped`` applies one to a tree, ``per_example_...`` make one gradient of many.
-They run on arrays, so what runs laws provides them.
+The module also has functions that are no laws: ``clipped`` applies a law to a tree of gradients, ``per_example_...``
+turn the gradients of many examples into one. They run on arrays, so optcore.backends provides them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ else:
     _law, _laws = attributes(__name__, "rule", "clipping law")
 
     def __getattr__(name: str) -> Any:
-        """Give a function of trees or a law, which stays in this module from then on."""
+        """Return a function on trees or a law; a function is kept in this module from then on."""
         if name in FUNCTIONS:
             found = globals()[name] = runner().functions[name]
             return found

@@ -1,6 +1,6 @@
-"""Smooth clipping element by element: small elements pass or grow, large ones are compressed.
+"""Smooth clipping element by element: small elements are kept or grow, large ones are compressed.
 
-All are odd functions of ``x = g / scale`` times ``scale``, where scale has the gradient's unit.
+Each law is ``scale`` times an odd function of ``x = g / scale``, where scale has the gradient's unit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Scale = Annotated[float, Gt(0), Unit(g=1)]
 
 
 def _log1p(xp: Any, x: Any) -> Any:
-    """``log(1 + x)`` for x >= 0, with all digits for small x: ``2 artanh(z)`` with ``z = x / (2 + x)`` below 1/4."""
+    """Return ``log(1 + x)`` for x >= 0 with all digits: below 1/4 it is ``2 artanh(z)`` with ``z = x / (2 + x)``."""
     small = xp.where(x < 0.25, x, 0.0 * x)
     z = small / (2.0 + small)
     square, total = z * z, 1.0 / 17.0
@@ -28,7 +28,7 @@ def _log1p(xp: Any, x: Any) -> Any:
 
 
 def _tanh(xp: Namespace, x: Any) -> Any:
-    """``tanh(x)`` for x >= 0."""
+    """Return ``tanh(x)`` for x >= 0."""
     e = xp.expm1(-2.0 * x)
     return -e / (2.0 + e)
 
@@ -37,7 +37,7 @@ def _tanh(xp: Namespace, x: Any) -> Any:
 def softsign_compress(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, scale: Scale = 1.0
 ) -> tuple[Array, NoState]:
-    """``g / (1 + |g| / scale)``: below scale in size, what soft clipping by norm is for one element.
+    """``g / (1 + |g| / scale)``, whose size stays below scale: clip_by_norm_soft applied to each element alone.
 
     Source: heavyball's softsign_compress; Zhang et al. 2020, eq. 3 element by element.
     """

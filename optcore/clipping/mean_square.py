@@ -1,4 +1,4 @@
-"""Clipping by a root mean square, which does not grow with the number of elements."""
+"""Clipping by a root mean square (RMS), which unlike a norm does not grow with the number of elements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Threshold = Annotated[float, Ge(0), Unit(g=1)]
 def clip_by_block_rms(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, threshold: Threshold = 1.0
 ) -> tuple[Array, NoState]:
-    """``g / max(1, RMS(g) / threshold)`` with the RMS of the leaf; behind a rule it clips the update.
+    """``g / max(1, RMS(g) / threshold)`` with the RMS of the leaf; in a chain after a rule it clips the update.
 
     Source: Shazeer & Stern 2018, alg. 4 with d = 1; optax.clip_by_block_rms.
     """

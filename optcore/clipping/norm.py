@@ -16,7 +16,7 @@ Order = Annotated[float, Gt(0), Lt(math.inf)]
 
 
 def _soft(xp: Namespace, n: Array, max_norm: Any) -> Any:
-    """``max_norm / (n + max_norm)`` as ``1 / (1 + n / max_norm)``, whose sum cannot overflow; 1 where both are zero."""
+    """Return ``max_norm / (n + max_norm)`` as ``1 / (1 + n / max_norm)``, which cannot overflow; 1 if both are zero."""
     limit = max_norm * xp.ones_like(n)
     shut = limit == 0
     factor = 1.0 / (1.0 + n / xp.where(shut, xp.ones_like(n), limit))
@@ -35,7 +35,7 @@ def clip_by_norm(
 def clip_by_norm_soft(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold
 ) -> tuple[Array, NoState]:
-    """``g max_norm / (|g| + max_norm)``: smooth, always below max_norm, within a factor 2 of hard clipping.
+    """``g max_norm / (|g| + max_norm)``: the norm stays below max_norm, and is at least half that of hard clipping.
 
     Source: Zhang et al. 2020, eq. 3, where it is the best step under (L0, L1)-smoothness.
     """
@@ -59,8 +59,8 @@ def clip_by_global_norm(
 ) -> Law:
     """``g min(1, max_norm / (N + epsilon))`` with N the norm over all leaves.
 
-    An infinite N turns finite elements to 0 and infinite ones to NaN; with ``nonfinite="nan"`` all turn
-    to NaN. Source: Pascanu et al. 2013, alg. 1; torch adds 1e-6 to the norm, Keras spreads the NaN.
+    If N is infinite, finite elements become 0 and infinite ones NaN; with ``nonfinite="nan"`` all elements become NaN.
+    Source: Pascanu et al. 2013, alg. 1; torch adds 1e-6 to the norm, Keras turns all elements to NaN.
     """
     n = yield from global_norm(xp, g)
     scale = shrink(xp, n, max_norm, epsilon)
@@ -69,7 +69,7 @@ def clip_by_global_norm(
 
 @rule(clips=True)
 def clip_by_global_norm_soft(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold) -> Law:
-    """``g max_norm / (N + max_norm)`` with N the norm over all leaves, which stays below max_norm.
+    """``g max_norm / (N + max_norm)`` with N the norm over all leaves: the norm of the result is below max_norm.
 
     Source: Zhang et al. 2020, eq. 3, on the whole gradient as their analysis has it.
     """
@@ -101,7 +101,7 @@ def clip_by_global_p_norm(
 def clip_by_global_max(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, max_norm: Threshold, epsilon: Epsilon = 0.0
 ) -> Law:
-    """``g min(1, max_norm / (N + epsilon))`` with N the largest element over all leaves: the direction is kept.
+    """``g min(1, max_norm / (N + epsilon))`` with N the largest ``|g|`` over all leaves; the direction is kept.
 
     Source: torch.nn.utils.clip_grad_norm_ with norm_type=inf, which adds 1e-6 to the norm.
     """

@@ -1,4 +1,4 @@
-"""Normalization: the gradient over its own size, so that the learning rate alone says how far a step goes."""
+"""Normalization: the gradient divided by its own size, so that the learning rate alone sets the length of a step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optcore.typing import Array, Epsilon, Layout, Namespace, Scalar
 
 
 def _over(xp: Namespace, g: Array, size: Array, epsilon: Scalar, floor: Scalar = 0.0) -> Any:
-    """``g / max(size + epsilon, floor)``, 0 for a size of zero without either."""
+    """Return ``g / max(size + epsilon, floor)``; a zero gradient stays zero if epsilon and floor are both 0."""
     size = xp.maximum(size + epsilon, floor)
     return over(xp, g, xp.where(size == 0, xp.ones_like(size), size))
 
@@ -43,7 +43,7 @@ def normalize_by_global_norm(
 def normalize_by_rms(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, epsilon: Epsilon = 0.0, floor: Epsilon = 1e-6
 ) -> tuple[Array, NoState]:
-    """``g / max(RMS(g) + epsilon, floor)``: elements of order one. Source: heavyball's rmsnorm_normalize_."""
+    """``g / max(RMS(g) + epsilon, floor)``, whose elements are of order one. Source: heavyball's rmsnorm_normalize_."""
     return _over(xp, g, rms(xp, g), epsilon, floor), s
 
 
@@ -70,7 +70,7 @@ def normalize_by_column(
     epsilon: Epsilon = 1e-8,
     layout: Layout | None = None,
 ) -> tuple[Array, NoState]:
-    """``g / (|g| + epsilon)`` with the norm over a matrix' inputs, for each output; a vector is taken whole.
+    """``g / (|g| + epsilon)`` with a norm for each output of a matrix, over its inputs; a vector has one norm.
 
     Source: Glentis et al. 2025 (SCALE), whose matrices have a column for each output.
     """
@@ -92,9 +92,9 @@ def normalize_by_deviation(
 ) -> tuple[Array, NoState]:
     """``g / (std(g) + epsilon)`` with the unbiased deviation of the leaf's elements.
 
-    With ``channels`` each output of a leaf of two axes or more has its own. What has one element is divided by that
-    element's size: it has no deviation. Source: pytorch_optimizer's normalize_gradient, which leaves such alone, from
-    Ranger21 (Wright & Demeure 2021).
+    With ``channels`` each output of a leaf of two axes or more has a deviation of its own. A single element has no
+    deviation and is divided by its own size. Source: pytorch_optimizer's normalize_gradient, which leaves a single
+    element as it is, from Ranger21 (Wright & Demeure 2021).
     """
     axes = inputs(g.ndim, layout) if channels and g.ndim > 1 else tuple(range(g.ndim))
     n = 1

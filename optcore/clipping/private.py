@@ -1,4 +1,4 @@
-"""Noise for differential privacy; what it goes with is in :mod:`optcore.clipping.per_example`."""
+"""Noise for differential privacy; ``optcore.clipping.per_example_mean`` gives the clipped gradient it is added to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optcore.typing import Array, Namespace, Noise, Scalar, Unit
 
 
 class GaussianState(NamedTuple):
-    z: Noise  #: normal numbers of this step; unit [1]
+    z: Noise  #: standard normal numbers, made anew for each step; unit [1]
 
 
 @rule(GaussianState, clips=True)
@@ -24,9 +24,9 @@ def gaussian_noise(
     *,
     deviation: Annotated[float, Ge(0), Unit(g=1)],
 ) -> tuple[Array, GaussianState]:
-    """``g + deviation z`` with normal numbers z: the Gaussian mechanism.
+    """``g + deviation z`` with standard normal numbers z: the Gaussian mechanism.
 
-    For a mean of B gradients of norm C at most, deviation is C times the noise multiplier over B.
+    For a mean of B gradients with norms of at most C, ``deviation`` is C times the noise multiplier, divided by B.
     Source: Abadi et al. 2016, alg. 1; optax.contrib.differentially_private_aggregate.
     """
     return g + deviation * s.z, s

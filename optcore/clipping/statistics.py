@@ -1,4 +1,4 @@
-"""Thresholds that follow the norms seen so far."""
+"""Clipping at thresholds that adapt to the norms of past gradients."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Norm = Annotated[float, Gt(0), Unit(g=1)]
 
 
 class ZClipState(NamedTuple):
-    mean: Shared  #: of the norms, zero at the start; unit [g]
-    deviation: Shared  #: of the norms, zero at the start; unit [g]
-    seen: Shared  #: norms seen; unit [1]
+    mean: Shared  #: mean of the norms, zero at the start; unit [g]
+    deviation: Shared  #: standard deviation of the norms, zero at the start; unit [g]
+    seen: Shared  #: number of norms seen; unit [1]
 
 
 @rule(ZClipState, clips=True, title="ZClip")
@@ -53,9 +53,10 @@ def zclip(
 ) -> Law:
     """A global norm N whose score ``z = (N - mean) / (deviation + epsilon)`` exceeds ``threshold`` is clipped.
 
-    It is clipped to ``factor (mean + threshold^2 deviation / z)``, to the "mean", or without a score to the
-    "threshold" ``mean + threshold deviation``; every norm to ``max_norm``. Mean and deviation take up the clipped norm,
-    or none with ``skip``. The first ``warmup`` norms make their start and are clipped at max_norm alone.
+    ``to`` says at which norm: "adaptive" is ``factor (mean + threshold^2 deviation / z)``, "mean" is the mean, and
+    "threshold" clips every norm above ``mean + threshold deviation`` to that, without a score. Every norm is also
+    clipped at ``max_norm``. Mean and deviation are updated with the clipped norm, or with ``skip`` not at all at a
+    spike. The first ``warmup`` norms give their first values and are clipped at max_norm only.
     Source: Kumar et al. 2025, alg. 1 and bluorion-com/ZClip, whose "percentile" is "threshold" here.
     """
     n = yield from global_norm(xp, g)
@@ -72,7 +73,7 @@ def zclip(
     clipped = xp.where(n > aim, g * shrink(xp, n, aim, epsilon_norm), g)
     if max_norm is not None:
         clipped = xp.where(warm, g * shrink(xp, n, max_norm, epsilon_norm), clipped)
-    # Of a plain mean while warm, then of one that forgets: what the old mean and deviation keep, and what is new.
+    # The weights of the new norm and of the old mean and variance: of a plain mean during the warm-up, then of an EMA.
     weight = xp.where(warm, one / seen, (1.0 - beta) * one)
     rest = xp.where(warm, s.seen / seen, beta * one)
     part = xp.where(warm, xp.sqrt(s.seen) / seen, beta * on(xp, beta).sqrt(1.0 - beta) * one)
@@ -104,10 +105,10 @@ def adaptive_clip(
     warmup: Count = 100,
     epsilon: Epsilon = 1e-8,
 ) -> Law:
-    """Each leaf's norm held below ``threshold`` times the average of its clipped norms: the link of AdaGC.
+    """The gradient with each leaf's norm clipped at ``threshold`` times the average of its clipped norms, as in AdaGC.
 
-    Before step ``warmup`` the global norm is clipped at ``max_norm`` and the average is the smallest norm seen. Both
-    the norm and its average count as at least ``epsilon``, which is added to the global norm.
+    Before step ``warmup`` the global norm is clipped at ``max_norm``, and the average is the smallest norm seen. A
+    leaf's norm and its average count as at least ``epsilon``, which is added to the global norm.
     Source: Wang et al. 2025, alg. 1; ``chain(adaptive_clip, adamw)`` is pytorch_optimizer's AdaGC.
     """
     n = yield from global_norm(xp, g)
@@ -122,7 +123,7 @@ def adaptive_clip(
 
 
 class QuantileState(NamedTuple):
-    limit: Shared  #: the norm that gradients are clipped to; unit [g]
+    limit: Shared  #: the norm at which gradients are clipped; unit [g]
 
 
 def _initial(xp: Namespace, p: Array, *, initial: Norm = 0.1) -> QuantileState:
@@ -141,11 +142,11 @@ def clip_by_quantile(
     rate: NonNegative = 0.2,
     initial: Norm = 0.1,
 ) -> Law:
-    """The global norm clipped at a limit C that tracks a quantile of the norms.
+    """The gradient with its global norm clipped at a limit C that follows a quantile of the norms.
 
-    After each step ``C exp(-rate (b - quantile))`` with b = 1 for a norm of at most C, else 0.
-    Source: Andrew et al. 2021, alg. 1 (geometric updates), with one norm a step and no noise. It needs no history, as
-    AutoClip's percentile of all norms does.
+    After each step C becomes ``C exp(-rate (b - quantile))`` with b = 1 for a norm of at most C, else 0. The law needs
+    no history of norms, which AutoClip (clip_by_percentile) does.
+    Source: Andrew et al. 2021, alg. 1 (geometric updates), with one norm a step and no noise.
     """
     del initial
     n = yield from global_norm(xp, g)
@@ -171,9 +172,9 @@ def spike_aware_clip(
     beta: Decay = 0.999,
     start: Count = 20,
 ) -> tuple[Array, SpikeState]:
-    """Elements with ``g^2 > threshold v`` cut to ``sign(g) sqrt(threshold v)``, from step ``start`` on.
+    """Elements with ``g^2 > threshold v`` are cut to ``sign(g) sqrt(threshold v)``, from step ``start`` on.
 
-    v is what Adam behind it has for its second moment with the same beta.
+    v equals the second moment that Adam has in the next link of a chain, if its beta2 is ``beta``.
     Source: Huang et al. 2025 (SPAM), alg. 1; the numbers are pytorch_optimizer's.
     """
     bound = xp.sqrt(threshold * s.v)

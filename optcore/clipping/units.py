@@ -1,4 +1,4 @@
-"""Clipping unit by unit: what goes into one output of a layer has a norm of its own."""
+"""Clipping unit by unit: the weights of each output of a layer are a unit and have a norm of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optcore.typing import Array, Layout, Namespace, Scalar, Unit
 
 Which = Literal["output", "first", "last", "leaf"]
 Axis = Annotated[int, Ge(-2), Le(1)]
-"""One of the first two axes or, counted from the end, of the last two: what every leaf of two axes or more has."""
+"""The number of an axis: 0 or 1, or -1 or -2 counted from the end. Every leaf of two axes or more has all of these."""
 LIKE: Conventions = {
     "paper": {},
     "optax": {"unit": "last", "heads": True},
@@ -21,7 +21,7 @@ LIKE: Conventions = {
 
 
 def _axes(ndim: int, unit: Which, axis: int | None, layout: Layout | None, heads: bool) -> tuple[int, ...]:
-    """The axes that a unit's norm is over: all of a vector, else all but the unit's own."""
+    """Return the axes over which a unit's norm is taken: all axes of a vector, else all but that which counts units."""
     if ndim < 2 or (unit == "leaf" and axis is None):
         return tuple(range(ndim))
     if axis is not None:
@@ -48,9 +48,9 @@ def clip_by_unit_norm(
 ) -> tuple[Array, NoState]:
     """``g min(1, max_norm / |g|)`` with the norm of each unit; a vector is one unit.
 
-    A unit is what the leaf's output axis counts; ``unit`` may name the first or last axis instead, whatever the
-    layout, or the whole leaf, and ``axis`` the number of any of the first or last two. With ``heads`` a leaf of three
-    axes is a stack of matrices, and each pair of head and output a unit.
+    There is one unit for each index of the leaf's output axis. ``unit`` may name the first or last axis instead,
+    whatever the layout, or make the whole leaf one unit; ``axis`` gives the axis by its number. With ``heads`` a leaf
+    of three axes is a stack of matrices, and each pair of a head and an output is a unit.
     Source: Brock et al. 2021, sec. 4.1; optax.transforms.unitwise_clip.
     """
     return g * shrink(xp, norm_along(xp, g, _axes(g.ndim, unit, axis, layout, heads)), max_norm), s
@@ -74,8 +74,8 @@ def adaptive_gradient_clip(
 ) -> tuple[Array, NoState]:
     """``g min(1, clipping max(|p|, epsilon) / |g|)`` with the norms of each unit, as in clip_by_unit_norm.
 
-    A gradient that is clipped is divided by at least ``floor``. The paper leaves out the last layer: the caller does
-    by giving it another recipe. Source: Brock et al. 2021, eq. 3, and its code for floor; optax and timm take other
+    A gradient that is clipped is divided by at least ``floor``. The paper does not clip the last layer; to do the same,
+    give that layer another recipe. Source: Brock et al. 2021, eq. 3, and its code for floor; optax and timm take other
     axes for units.
     """
     axes = _axes(g.ndim, unit, axis, layout, heads)

@@ -15,7 +15,7 @@ Limit = Annotated[float, Ge(0), Unit(g=1)]
 
 @rule(clips=True)
 def clip_by_value(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, limit: Limit) -> tuple[Array, NoState]:
-    """Each element cut to [-limit, limit]; NaN stays NaN. Changes the direction.
+    """The gradient with each element cut to [-limit, limit], which changes its direction; a NaN stays NaN.
 
     Source: torch.nn.utils.clip_grad_value_, optax.clip, Keras' clipvalue.
     """
@@ -24,5 +24,5 @@ def clip_by_value(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, l
 
 @rule(clips=True, repairs=True)
 def zero_nans(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> tuple[Array, NoState]:
-    """Zero for each element that is NaN; infinite ones stay. Source: optax.zero_nans."""
+    """The gradient with zero for each element that is NaN; infinite elements stay. Source: optax.zero_nans."""
     return xp.where(g == g, g, xp.zeros_like(g)), s

@@ -1,1 +1,1 @@
-"""One file, one law. A rule is part of the library by being in this folder; there is no list to edit."""
+"""The rules, one law in each file. A file in this folder is part of the library; there is no list to edit."""

@@ -1,4 +1,4 @@
-"""Adam that gathers gradients in its own moments: accumulation without another buffer."""
+"""Adam that accumulates the gradients of several steps in its own moments, without another buffer."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def accumulated_adam(
 ) -> tuple[Array, AdamState]:
     """Adam's step and decay once in ``every`` steps, from moments that have gathered the gradients by then.
 
-    "exact" lets the moments fade once a group and corrects them by the number of groups: m is that of the mean
-    gradients, v has the mean of their squares where Adam has the square of their mean, so steps are no longer than
-    Adam's. "cheap" is Adam with ``beta' = 1 - (1 - beta)/every``. Source: Su 2021 (kexue.fm 8634), the Adam form.
+    With form "exact" the moments fade once in each group of ``every`` gradients, and the bias correction counts groups.
+    So m equals Adam's on the groups' mean gradients, and v averages the mean of a group's squares, where Adam has the
+    square of its mean: steps are no longer than Adam's. Form "cheap" is Adam with ``beta' = 1 - (1 - beta)/every``.
+    Source: Su 2021 (kexue.fm 8634), the Adam form.
     """
     exact = form == "exact"
     m, v = gathered(xp, beta1, every, exact, s.m, g, t), gathered(xp, beta2, every, exact, s.v, g * g, t)

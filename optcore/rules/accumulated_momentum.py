@@ -1,4 +1,4 @@
-"""Momentum that gathers gradients in its own buffer: accumulation without another one."""
+"""Momentum that accumulates the gradients of several steps in its own buffer, without another one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def accumulated_momentum(
 ) -> tuple[Array, AverageState]:
     """``lr (m + weight_decay p)`` once in ``every`` steps, where m is the average of the groups' mean gradients.
 
-    "exact" lets m fade once a group, so that the path is that of the mean gradients; "cheap" is the plain average
-    with ``beta' = 1 - (1 - beta)/every``, which weighs a group's gradients by their age.
+    With form "exact" m fades once in each group of ``every`` gradients, so that the parameters are those of momentum on
+    the groups' mean gradients. Form "cheap" is the plain average with ``beta' = 1 - (1 - beta)/every``, which weights
+    the gradients of a group by their age.
     Source: Su 2021 (kexue.fm 8634), the SGDM form.
     """
     m = gathered(xp, beta, every, form == "exact", s.m, g, t)

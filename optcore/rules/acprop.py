@@ -1,4 +1,4 @@
-"""ACProp: AdaBelief with the denominator of the step before."""
+"""ACProp: AdaBelief with the denominator of the previous step."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def acprop(
     first: Annotated[float, Gt(0), Unit(g=2)] = 1.0,
     mean: Literal["after", "before"] = "after",
 ) -> tuple[Array, AdabeliefState]:
-    """``g / (sqrt(v) + epsilon)`` with the v of the step before, so that numerator and denominator are independent.
+    """``g / (sqrt(v) + epsilon)`` with the v of the previous step, so that numerator and denominator are independent.
 
-    v is AdaBelief's, the mean squared distance of g from its mean "after" g has entered it, or "before" (optax),
-    which is longer by ``1 / beta1``. At t = 1 there is no v yet: it is ``first``, whose 1 is optax' choice.
+    v is AdaBelief's: the mean squared distance of g from its moving average m. ``mean`` says if that is m "after" g has
+    entered it, or "before" (optax), where the distance is longer by ``1 / beta1``. At t = 1 there is no previous v, and
+    ``first`` takes its place; its default of 1 is optax' choice.
     Source: Zhuang et al. 2021, alg. 1; defaults of optax.contrib.acprop.
     """
     m = ema(beta1, s.m, g)

@@ -34,7 +34,8 @@ def adabelief(
 ) -> tuple[Array, AdabeliefState]:
     """Adam with ``v = beta2 v + (1 - beta2) (g - m)^2 + epsilon_root``: large steps where the gradient is as expected.
 
-    ``epsilon_root`` goes into the state at every step; ``nesterov`` looks ahead as NAdam with constant momentum does.
+    ``epsilon_root`` is added to the state at every step. ``nesterov`` takes the first moment one step ahead, as NAdam
+    with constant momentum does.
     Source: Zhuang et al. 2020, alg. 2, where both epsilons are one; their value is that of the authors' code.
     """
     m = ema(beta1, s.m, g)

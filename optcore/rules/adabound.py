@@ -1,4 +1,4 @@
-"""AdaBound: Adam's rates between bounds that close in on SGD's."""
+"""AdaBound: Adam's learning rates between two bounds that converge to that of SGD."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def adabound(
     epsilon_hat: Epsilon = 1e-8,
     amsbound: bool = False,
 ) -> tuple[Array, AdaboundState]:
-    """The mean gradient times Adam's rate, kept between two bounds that close in on ``final_lr``.
+    """The mean gradient times Adam's rate of each element, kept between two bounds that converge to ``final_lr``.
 
-    They are ``final_lr (1 - 1/(gamma t + 1))`` and ``final_lr (1 + 1/(gamma t))``; a schedule of lr belongs on
-    ``final_lr`` too. ``amsbound`` divides by the largest v so far.
+    They are ``final_lr (1 - 1/(gamma t + 1))`` and ``final_lr (1 + 1/(gamma t))``; if lr is a schedule, give its shape
+    to ``final_lr`` too. ``amsbound`` divides by the largest v so far.
     Source: Luo et al. 2019, alg. 2 and 3; Luolc/AdaBound, where the decay is coupled; "before" is pytorch_optimizer's.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)

@@ -34,7 +34,7 @@ def adadelta(
 ) -> tuple[Array, AdadeltaState]:
     """``sqrt(x + epsilon_root) / sqrt(v + epsilon_root) g``, where x is the mean square of earlier directions.
 
-    One epsilon stands beside both accumulators, so d is in [g] and the learning rate, 1 in the paper, carries
+    The same epsilon is added to both accumulators, so d is in [g]; the learning rate, 1 in the paper, turns it into
     the unit of p. Source: Zeiler 2012, alg. 1; default decay and epsilon of torch.optim.Adadelta.
     """
     v = ema(beta, s.v, g * g)

@@ -1,4 +1,4 @@
-"""Adafactor: a second moment of rows and columns."""
+"""Adafactor: Adam's second moment, stored as the means of its rows and columns."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ LIKE: Conventions = {
 
 
 class AdafactorState(NamedTuple):
-    rows: Array  #: EMA of the row means of g^2, axes kept, 0-d where nothing is factored; unit [g^2]
-    columns: Array  #: EMA of the column means of g^2, axes kept, 0-d where nothing is factored; unit [g^2]
-    v: Array  #: EMA of g^2, 0-d where it is factored; unit [g^2]
+    rows: Array  #: EMA of the row means of g^2, axes kept, 0-d for leaves that are not factored; unit [g^2]
+    columns: Array  #: EMA of the column means of g^2, axes kept, 0-d for leaves that are not factored; unit [g^2]
+    v: Array  #: EMA of g^2, 0-d for leaves that are factored; unit [g^2]
 
 
 def _axes(shape: tuple[int, ...], factored: str, min_dim: int) -> tuple[int, int] | None:
-    """The two axes whose means are kept, or None; the first is averaged away for ``columns``."""
+    """Return the two axes over which the second moment is factored; None for a leaf that is not factored.
+
+    The mean over the first one gives ``columns``, the mean over the second ``rows``.
+    """
     if len(shape) < 2:
         return None
     order = sorted(range(len(shape)), key=lambda i: shape[i]) if factored == "largest" else range(len(shape))
@@ -50,7 +53,10 @@ def direction(
     xp: Namespace, g: Array, s: AdafactorState, t: Scalar, beta2_decay: Scalar, epsilon1: Scalar, threshold: Scalar,
     mean_floor: Scalar, floor: Scalar, factored: str, min_dim: int, offset: Scalar,
 ) -> tuple[Array, AdafactorState]:  # fmt: skip
-    """``g / sqrt(V)`` cut to RMS ``threshold``: what Adafactor's two rules share."""
+    """Return ``g / sqrt(V)``, scaled down to an RMS of at most ``threshold``, and the new state.
+
+    Adafactor, factored_rms and AdaLOMO have it in common.
+    """
     since = on(xp, t, offset).maximum(t - offset, 1.0)
     beta2 = 1.0 - power(xp, since, -beta2_decay)
     square = g * g + epsilon1
@@ -90,10 +96,11 @@ def adafactor(
 ) -> tuple[Array, AdafactorState]:
     """``g / sqrt(V)`` cut to RMS ``threshold``, times ``max(epsilon2, RMS(p))`` and the relative step.
 
-    ``V = rows columns / mean(rows)`` over the two axes that ``factored`` names, the whole mean square where
-    there are fewer or one is shorter than ``min_dim``. The step is ``min(lr, 1/sqrt(t))``, or lr itself
-    without ``relative_step``. torch keeps V from zero by ``mean_floor`` and ``floor`` instead of ``epsilon1``.
-    V's average starts anew at step ``offset + 1``: give the steps made before when fine-tuning.
+    ``V = rows columns / mean(rows)`` over the two axes that ``factored`` names. A leaf with fewer axes, or with one of
+    these shorter than ``min_dim``, has the mean square of each element instead. The relative step is
+    ``min(lr, 1/sqrt(t))``, or lr itself without ``relative_step``. torch keeps V from zero by ``mean_floor`` and
+    ``floor`` instead of ``epsilon1``. The average of V starts anew at step ``offset + 1``: for fine-tuning, ``offset``
+    is the number of steps made before.
     Source: Shazeer & Stern 2018, alg. 4 to 6 and sec. 7.
     """
     d, new = direction(xp, g, s, t, beta2_decay, epsilon1, threshold, mean_floor, floor, factored, min_dim, offset)

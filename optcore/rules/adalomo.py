@@ -1,4 +1,4 @@
-"""AdaLOMO: Adafactor's direction at the size of the parameter."""
+"""AdaLOMO: Adafactor's direction, scaled by the size of the parameter."""
 
 from __future__ import annotations
 

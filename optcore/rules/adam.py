@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam: the moving average of the gradient over the root of the moving average of its square."""
 
 from __future__ import annotations
 

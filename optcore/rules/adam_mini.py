@@ -46,8 +46,9 @@ def adam_mini(
 ) -> tuple[Array, AdamMiniState]:
     """Adam with the mean of ``g * g`` over a block in place of each element's square.
 
-    A block is the whole leaf, each output's row, or each element, which is Adam; the authors take elements for
-    biases, rows for embeddings and most matrices. Source: Zhang et al. 2024, alg. 1 and 2; zyushun/Adam-mini.
+    ``blocks`` makes a block of the whole leaf ("tensor"), of the weights of each output ("row"), or of each element,
+    which is Adam. The authors take elements for biases, and rows for embeddings and most matrices.
+    Source: Zhang et al. 2024, alg. 1 and 2; zyushun/Adam-mini.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, _means(xp, g * g, blocks, layout))
     bc1, bc2 = bias_correction(xp, beta1, t), bias_correction(xp, beta2, t)

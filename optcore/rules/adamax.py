@@ -1,4 +1,4 @@
-"""AdaMax: Adam with a norm of infinite order."""
+"""AdaMax: Adam with a decaying maximum of the gradient's size in place of its root mean square."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def adamax(
 ) -> tuple[Array, AdamaxState]:
     """The corrected mean gradient over ``u = max(beta2 u, |g| + epsilon)``.
 
-    ``epsilon_outside`` stands beside u instead and stays out of the state, as in Keras.
+    ``epsilon_outside`` is added to u in the denominator and does not enter the state, as in Keras.
     Source: Kingma & Ba 2015, alg. 2, which has no epsilon; that of torch.optim.Adamax.
     """
     m, u = ema(beta1, s.m, g), xp.maximum(beta2 * s.u, xp.abs(g) + epsilon)

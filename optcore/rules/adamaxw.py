@@ -1,4 +1,4 @@
-"""AdaMax with a decay that does not pass through the moments."""
+"""AdaMaxW: AdaMax with decoupled weight decay, which does not enter the moments."""
 
 from __future__ import annotations
 

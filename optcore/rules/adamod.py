@@ -32,9 +32,10 @@ def adamod(
     beta3: Decay = 0.999,
     epsilon_hat: Epsilon = 1e-8,
 ) -> tuple[Array, AdamodState]:
-    """The mean gradient times the smaller of Adam's rate and that rate's average, which starts at zero.
+    """The mean gradient times, for each element, the smaller of Adam's rate and that rate's moving average.
 
-    Both bias corrections are part of the rate. Source: Ding et al. 2019, alg. 1, as in lancopku/AdaMod.
+    The average starts at zero; both bias corrections are part of the rate.
+    Source: Ding et al. 2019, alg. 1, as in lancopku/AdaMod.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)
     bc1, bc2 = bias_correction(xp, beta1, t), bias_correction(xp, beta2, t)

@@ -1,4 +1,4 @@
-"""AdamP: Adam whose step leaves out what only lengthens a scale-invariant weight."""
+"""AdamP: Adam without the part of the step that only lengthens a scale-invariant weight."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def project(
     xp: Namespace, p: Array, g: Array, d: Array, threshold: Scalar, ratio: Scalar, epsilon: Scalar, epsilon_p: Scalar,
     layout: Layout | None,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """The direction without its radial part, and what the decay is multiplied by.
+    """Return the direction without its part along p, and the factor of the decay.
 
-    Where every channel's gradient is nearly at right angles to its weights, the part along each channel is left
-    out; else, where the leaf's is, the part along the leaf. Vectors and scalars keep all.
+    If every channel's gradient is nearly orthogonal to the channel's weights, the part along each channel is removed.
+    Else, if the leaf's gradient is nearly orthogonal to the leaf, the part along the leaf is. Vectors and scalars are
+    not changed.
     """
     axes = inputs(p.ndim, layout)
     if not axes:
@@ -63,10 +64,10 @@ def adamp(
     weight_decay: Inverse = 0.0,
     layout: Layout | None = None,
 ) -> tuple[Array, AdamState]:
-    """Adam's direction less its part along p, for leaves that look scale-invariant.
+    """Adam's direction less its part along p, for leaves that are taken to be scale-invariant.
 
-    A leaf does where the cosine of gradient and weight, of all channels or of the leaf, is below
-    ``threshold / sqrt(size)``; its decay is multiplied by ``decay_ratio``, so the rule owns it.
+    A leaf is if the cosine between gradient and weight, for all channels or for the leaf, is below
+    ``threshold / sqrt(size)``. The decay of such a leaf is multiplied by ``decay_ratio``, so the rule owns the decay.
     Source: Heo et al. 2021, alg. 2; clovaai/AdamP.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)

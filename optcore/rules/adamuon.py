@@ -41,8 +41,8 @@ def adamuon(
     """The orthogonalized sign of the momentum over the root of its mean square, scaled to RMS ``rms``.
 
     Without ``sign`` the momentum itself is orthogonalized, as in the paper's first version and its authors' code,
-    which has ``nesterov`` too; the correction of v's start is a factor, and cancels in the scaling.
-    ``matrices(adamuon, adam)`` gives leaves that are no matrix to another rule.
+    which has ``nesterov`` too. A bias correction of v would be a constant factor, which the scaling cancels.
+    The rule takes matrices only: ``matrices(adamuon, adam)`` gives other leaves to another rule.
     Source: Si et al. 2025, alg. 1; the rate of Chongjie-Si/AdaMuon.
     """
     m = ema(beta1, s.m, g)

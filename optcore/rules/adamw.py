@@ -1,4 +1,4 @@
-"""AdamW: Adam with a decay that does not pass through the moments."""
+"""AdamW: Adam with decoupled weight decay, which does not enter the moments."""
 
 from __future__ import annotations
 

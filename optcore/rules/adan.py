@@ -1,4 +1,4 @@
-"""Adan: Adam with Nesterov's look-ahead written as a difference of gradients."""
+"""Adan: Adam with Nesterov's look-ahead, estimated from the difference of successive gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AdanState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     v: Array  #: EMA of the gradient's change, zero at the start; unit [g]
     n: Array  #: EMA of the squared look-ahead gradient, zero at the start; unit [g^2]
-    previous: Array  #: the gradient before, zero at the start; unit [g]
+    previous: Array  #: the gradient of the previous step, zero at the start; unit [g]
 
 
 @rule(AdanState, family="adaptive", lr=1e-3, decay="proximal", like=LIKE)
@@ -40,8 +40,8 @@ def adan(
 ) -> tuple[Array, AdanState]:
     """``(m + c v) / sqrt(n)``, all corrected, where v is the mean change of the gradient and n that of ``(g + c v)^2``.
 
-    The change is 0 at t = 1. The betas are 1 less the paper's, so its coefficient c is beta2; optax, which takes
-    the same betas, has ``1 - beta2``. Source: Xie et al. 2022, alg. 1; correction and defaults of sail-sg/Adan.
+    The change is 0 at t = 1. Each beta is 1 minus the paper's, so the paper's coefficient c is beta2; optax, with the
+    same betas, has ``1 - beta2``. Source: Xie et al. 2022, alg. 1; correction and defaults of sail-sg/Adan.
     """
     c = beta2 if weight == "beta2" else 1.0 - beta2
     change = select(xp, t > 1, g - s.previous, xp.zeros_like(g))

@@ -1,4 +1,4 @@
-"""AdaNorm: Adam whose first moment sees no gradient shorter than usual."""
+"""AdaNorm: Adam whose first moment receives gradients of at least their average length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar
 
 
 class AdanormState(NamedTuple):
-    m: Array  #: EMA of the lengthened gradient, zero at the start; unit [g]
+    m: Array  #: EMA of the stretched gradient, zero at the start; unit [g]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
     length: Array  #: EMA of the gradient's norm, 0-d, zero at the start; unit [g]
 
@@ -35,9 +35,9 @@ def adanorm(
     gamma: Decay = 0.95,
     epsilon_hat: Epsilon = 1e-8,
 ) -> tuple[Array, AdanormState]:
-    """Adam with a gradient that is shorter than the average norm of its leaf stretched to that average.
+    """Adam, where a gradient shorter than the average norm of its leaf is stretched to that average.
 
-    The second moment sees the gradient as it is. Source: Dubey, Singh & Chaudhuri 2023, alg. 2 (AdamNorm);
+    Only the first moment receives the stretched gradient. Source: Dubey, Singh & Chaudhuri 2023, alg. 2 (AdamNorm);
     gamma is theirs.
     """
     size = norm(xp, g)

@@ -1,4 +1,4 @@
-"""Muon with steps as long as the momentum's dual norm."""
+"""Muon with its step scaled by the dual norm of the momentum."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def adaptive_muon(
 ) -> tuple[Array, MuonState]:
     """Muon's direction times its inner product with the momentum, which is about the sum of singular values.
 
-    The direction is in [g], so the learning rate is another than Muon's; the options are Muon's.
+    The direction is in [g], so the learning rate needs another size than Muon's; the options are Muon's.
     Source: Bernstein & Newhouse 2024, prop. 5; ``adaptive`` of optax.contrib.muon.
     """
     look, m = looked(xp, g, s.m, t, beta, nesterov, momentum)

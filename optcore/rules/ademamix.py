@@ -32,10 +32,10 @@ def ademamix(
     epsilon: Epsilon = 1e-8,
     epsilon_root: EpsilonRoot = 0.0,
 ) -> tuple[Array, AdemamixState]:
-    """Adam with ``m1 + alpha m2`` for its first moment; m2 forgets slowly and fills slowly, being not corrected.
+    """Adam with ``m1 + alpha m2`` for its first moment, where m2 is a slow average without bias correction.
 
-    The paper lets alpha and beta3 rise at the beginning: give schedules. Source: Pagliardini, Ablin & Grangier 2024,
-    eq. AdEMAMix; defaults of optax.contrib.ademamix.
+    The paper lets alpha and beta3 rise at the beginning, for which schedules can be given.
+    Source: Pagliardini, Ablin & Grangier 2024, eq. AdEMAMix; defaults of optax.contrib.ademamix.
     """
     m1, m2, v = ema(beta1, s.m1, g), ema(beta3, s.m2, g), ema(beta2, s.v, g * g)
     root = denominator(xp, v, bias_correction(xp, beta2, t), epsilon, epsilon_root, 0.0)

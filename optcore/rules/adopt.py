@@ -32,11 +32,11 @@ def adopt(
     exponent: NonNegative = 0.25,
     nesterov: bool = False,
 ) -> tuple[Array, AdoptState]:
-    """The mean of ``g / max(sqrt(v), epsilon)`` with the v of the step before; the first step only fills v.
+    """The mean of ``g / max(sqrt(v), epsilon)`` with the v of the previous step; the first step only sets v.
 
-    ``clipping`` keeps each normalised gradient within ``(t - 1)^exponent``. Source: Taniguchi et al. 2024, alg. 1,
-    which has no clipping; that of their code (iShohei220/adopt), where decay is coupled too. A decay of
-    another place acts in the first step as well, which their code skips.
+    ``clipping`` cuts each element of the normalised gradient at ``(t - 1)^exponent``. A decay that is not coupled acts
+    in the first step too, which the authors' code skips. Source: Taniguchi et al. 2024, alg. 1, which has no clipping;
+    clipping and coupled decay are those of their code (iShohei220/adopt).
     """
     x = g / xp.maximum(xp.sqrt(s.v), epsilon)
     if clipping:

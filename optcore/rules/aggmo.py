@@ -1,4 +1,4 @@
-"""AggMo: several momenta at once."""
+"""AggMo: the mean of several momenta with different decays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def aggmo(
     beta2: Decay = 0.9,
     beta3: Decay = 0.99,
 ) -> tuple[Array, AggmoState]:
-    """The mean of three momenta in their sum form, so that the fast ones damp what the slow one stirs up.
+    """The mean of three momenta in their sum form, of which the fast ones damp the oscillations of the slow one.
 
     Source: Lucas et al. 2019, eq. 3, with their three betas ``1 - 10^-k``; AtheMathmo/AggMo.
     """

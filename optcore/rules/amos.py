@@ -1,4 +1,4 @@
-"""Amos: Adam-like steps with a decay that adapts itself, towards the scale a model is expected to have."""
+"""Amos: Adam-like steps, with a weight decay that adapts so that leaves reach the size expected of a trained model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Shape = Literal["none", "linear"]
 
 class AmosState(NamedTuple):
     v: Array  #: EMA of the mean of g^2 over the reduced axes, which are kept; unit [g^2]
-    b: Array  #: how far the regularisation has decayed, in the shape of v; unit [1]
+    b: Array  #: accumulated regularisation, which slows down step and decay, in the shape of v; unit [1]
 
 
 def _reduced(xp: Namespace, x: Array, axes: Axes, layout: Layout | None) -> Array:
-    """The mean over all axes, over those of the input, or over none."""
+    """Return the mean of x over all axes, over those of the input, or over none, with the axes kept."""
     if axes == "none" or x.ndim == 0:
         return x + 0.0
     out = 0 if layout == "out_in" else x.ndim - 1
@@ -37,7 +37,7 @@ def _start(xp: Namespace, p: Array, *, axes: Axes = "all", layout: Layout | None
 
 
 def _factor(shape: tuple[int, ...], layout: Layout | None) -> float:
-    """The expected RMS of a linear layer's leaves: 1/2 for vectors, sqrt(2/in) for matrices, sqrt(1/in) for more."""
+    """Return the RMS expected of a linear layer's leaf: 1/2 for vectors, sqrt(2/in) for matrices, else sqrt(1/in)."""
     if len(shape) < 2:
         return 0.5
     into = shape[1] if layout == "out_in" else shape[-2]
@@ -66,9 +66,10 @@ def amos(
 ) -> tuple[Array, AmosState]:
     """``D_d (gamma p / 2 + lr scale g / sqrt(v) + extra p)``, where gamma and both decays D come from b.
 
-    The scale is the RMS that the trained leaf is expected to have: ``eta``, times what the shape says of a linear
-    layer with ``shape="linear"``. ``axes`` are those that v and b are averaged over. With a momentum it is
-    ``chain(amos, averaged_momentum)``. Source: Tian & Parikh 2022, alg. 1 and jestimator's amos.py (c, d, the floor).
+    ``scale`` is the RMS that the trained leaf is expected to have: ``eta``, and with ``shape="linear"`` eta times the
+    RMS expected of a linear layer's leaf of this shape. ``axes`` names the axes over which v and b are averaged.
+    ``chain(amos, averaged_momentum)`` is Amos with momentum.
+    Source: Tian & Parikh 2022, alg. 1 and jestimator's amos.py (c, d, the floor).
     """
     scale = eta * (_factor(p.shape, layout) if shape == "linear" else 1.0)
     square = _reduced(xp, g * g, axes, layout)

@@ -1,4 +1,4 @@
-"""AMSGrad in its three conventions."""
+"""AMSGrad: Adam with the largest second moment so far, in its three conventions."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def amsgrad(
 ) -> tuple[Array, AmsgradState]:
     """Adam whose denominator never shrinks: the largest second moment so far.
 
-    ``correction`` says where bias correction comes: "none" (the paper), "after" the maximum (torch,
-    Keras) or "before" it (optax, where an early ``v/bc2`` can stay the largest for ever).
+    ``correction`` says where the bias is corrected: nowhere with "none" (the paper), "after" the maximum (torch, Keras)
+    or "before" it (optax, where an early ``v/bc2`` can stay the largest for ever).
     Source: Reddi, Kale & Kumar 2018, alg. 2; the epsilon is torch's, the paper has none.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)

@@ -1,4 +1,4 @@
-"""Apollo: a diagonal quasi-Newton law."""
+"""Apollo: a quasi-Newton method with a diagonal approximation of the Hessian."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from optcore.typing import Array, Decay, Epsilon, Namespace, Positive, Scalar, U
 
 class ApolloState(NamedTuple):
     m: Array  #: corrected EMA of the gradient, zero at the start; unit [g]
-    b: Array  #: diagonal of the Hessian's stand-in, zero at the start; unit [g]
-    d: Array  #: direction of the step before, zero at the start; unit [1]
+    b: Array  #: diagonal approximation of the Hessian, zero at the start; unit [g]
+    d: Array  #: direction of the previous step, zero at the start; unit [1]
 
 
 def _norm4(xp: Namespace, x: Array) -> Any:
-    """The 4-norm of a leaf, which overflows no earlier than its largest element."""
+    """Return the 4-norm of a leaf; it overflows only if the norm itself does."""
     top: Any = largest(xp, xp.abs(x))
     share = x / xp.where(top == 0, xp.ones_like(top), top)
     return top * xp.sqrt(xp.sqrt(xp.sum(share * share * (share * share))))
@@ -39,11 +39,12 @@ def apollo(
     floor: Annotated[float, Gt(0), Unit(g=1)] = 1e-2,
     epsilon_hat: Epsilon = 1e-4,
 ) -> tuple[Array, ApolloState]:
-    """``m / |b|``, where b follows the secant equation along the step before and is kept from zero.
+    """``m / |b|``, where b is updated by the secant equation along the previous step and kept away from zero.
 
-    ``|b|`` is at least ``floor``, or with rebound "belief" at least the largest ``|g - m|`` and ``epsilon_hat``
-    over the weight of the new gradient more. ``epsilon`` stands beside the 4-norm of the last direction: with
-    "constant" the authors divide theirs, 1e-4, by the floor. Source: Ma 2020, alg. 1; XuezheMax/apollo.
+    With rebound "constant" ``|b|`` is at least ``floor``. With "belief" it is at least the largest ``|g - m|``, and
+    ``epsilon_hat`` over the weight of the new gradient is added. ``epsilon`` is added to the 4-norm of the last
+    direction; with "constant" the authors' value, 1e-4, is here divided by the floor.
+    Source: Ma 2020, alg. 1; XuezheMax/apollo.
     """
     new = (1.0 - beta) / bias_correction(xp, beta, t)
     change = g - s.m

@@ -1,4 +1,4 @@
-"""Averaged stochastic gradient descent."""
+"""ASGD: stochastic gradient descent that also averages the parameters."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def asgd(
     alpha: NonNegative = 0.75,
     t0: NonNegative = 1e6,
 ) -> tuple[Array, AsgdState]:
-    """``eta (g + lambd p)`` with ``eta = lr / (1 + lambd lr t)^alpha``, and beside it the mean of p after step t0.
+    """``eta (g + lambd p)`` with ``eta = lr / (1 + lambd lr t)^alpha``; the state also has the mean of p after step t0.
 
-    The average ``ax`` is state only: it is what one evaluates, and p trains on. A change of lr reaches eta one
-    step later. Source: Polyak & Juditsky 1992, with the schedule of Bottou 2012; torch.optim.ASGD.
+    The average ``ax`` is for evaluating the model and does not influence p. A change of lr reaches eta one step later.
+    Source: Polyak & Juditsky 1992, with the schedule of Bottou 2012; torch.optim.ASGD.
     """
     eta, mu = select(xp, t > 1, s.eta, lr), select(xp, t > 1, s.mu, 1.0)
     d = eta * (g + lambd * p)

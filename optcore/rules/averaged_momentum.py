@@ -20,7 +20,7 @@ def averaged_momentum(
 ) -> tuple[Array, AverageState]:
     """``m = beta m + (1 - beta) g``; the direction is m, divided by ``1 - beta^t`` with ``debias``.
 
-    Equal to the sum form with ``lr (1 - beta)``. Source: the first moment of Kingma & Ba 2015;
+    It is equal to the sum form at the rate ``lr (1 - beta)``. Source: the first moment of Kingma & Ba 2015;
     optax.ema, whose default is ``debias=True``.
     """
     m = ema(beta, s.m, g)

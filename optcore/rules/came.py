@@ -1,4 +1,4 @@
-"""CAME: Adafactor guided by how far its steps can be trusted."""
+"""CAME: Adafactor with a second factored average, which shortens steps that differ much from their own mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CameState(NamedTuple):
     columns: Array  #: EMA of the column means of g^2, axes kept, 0-d for leaves without rows; unit [g^2]
     v: Array  #: EMA of g^2, 0-d for leaves with rows; unit [g^2]
     row_trust: Array  #: EMA of the row means of (d - m)^2, axes kept, 0-d for leaves without rows; unit [1]
-    column_trust: Array  #: EMA of its column means, axes kept, 0-d for leaves without rows; unit [1]
+    column_trust: Array  #: EMA of the column means of (d - m)^2, axes kept, 0-d for leaves without rows; unit [1]
 
 
 def _start(xp: Namespace, p: Array) -> CameState:
@@ -32,7 +32,7 @@ def _means(xp: Namespace, x: Array) -> tuple[Array, Array]:
 
 
 def _whole(xp: Namespace, rows: Array, columns: Array) -> Any:
-    """The root of the matrix of rank one with these means."""
+    """Return the root of the matrix of rank one that has these row and column means."""
     return xp.sqrt(rows / xp.mean(rows, axis=-2, keepdims=True)) * xp.sqrt(columns)
 
 
@@ -51,9 +51,10 @@ def came(
     epsilon2: NonNegative = 1e-16,
     threshold: Limit = 1.0,
 ) -> tuple[Array, CameState]:
-    """The average of Adafactor's clipped direction, over the root of how far new directions lie from it.
+    """The average of Adafactor's clipped direction d, over the root of the mean squared distance of d from it.
 
-    Both second moments are factored over the last two axes; leaves with fewer keep v and take the average alone.
+    Both second moments are factored over the last two axes. Leaves with fewer axes keep v and are moved by the average
+    alone.
     Source: Luo et al. 2023, alg. 2; yangluo7/CAME.
     """
     square = g * g + epsilon1

@@ -1,4 +1,4 @@
-"""Cautious: only the coordinates in which a rule agrees with the gradient move."""
+"""Cautious: a rule moves only the coordinates in which its direction has the sign of the gradient."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def cautious(
     *,
     scaling: Literal["count", "mean"] = "count",
 ) -> Law:
-    """Keep the coordinates of a direction whose sign is the gradient's, and make up for the rest.
+    """Keep the coordinates of a direction that have the gradient's sign, and enlarge them to make up for the others.
 
     The factor is ``size / (kept + 1)``, or ``1 / max(kept / size, 1e-3)`` with scaling "mean" (the
-    authors' C-AdamW). Signs are compared, since a product of small numbers underflows.
+    authors' C-AdamW). Signs are compared, since the product of two small numbers could underflow to 0.
     Source: Liang et al. 2024, alg. 1.
     """
     d, state = yield from inner(xp, p, g, s.inner, t)

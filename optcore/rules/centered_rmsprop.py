@@ -36,8 +36,8 @@ def centered_rmsprop(
 ) -> tuple[Array, CenteredRmspropState]:
     """``g / (sqrt(v - h^2 + epsilon_root) + epsilon)``: v - h^2 is the gradient's running variance.
 
-    The variance is cut off at zero, which rounding can cross. ``debias`` corrects both means for their start at zero,
-    as optax can: the variance is then 0 at the first step, whose length is the epsilons' alone.
+    The variance is cut at zero, below which rounding can take it. ``debias`` corrects both means for their start at
+    zero, as optax can: the variance is then 0 at the first step, which is divided by the epsilons alone.
     Source: Graves 2013, eq. 38 to 41.
     """
     v, h = ema(beta, s.v, g * g), ema(beta, s.h, g)

@@ -1,4 +1,4 @@
-"""Gradient centralization, as a link of a chain."""
+"""Gradient centralization, as a link of a chain: it subtracts the mean of the gradient over each unit."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def centralize(
 ) -> tuple[Array, NoState]:
     """The gradient less its mean over each unit's weights: ``chain(centralize, sgd)`` keeps every unit's mean.
 
-    A unit is what the leaf's output axis counts; ``unit`` may name the first or last axis instead, whatever the
-    layout. Leaves of fewer than ``min_ndim`` axes pass; 4 leaves only convolutions. Behind a rule it centralizes
-    its direction. Source: Yong et al. 2020, eq. 1; optax.centralize takes the first axis in any layout.
+    There is one unit for each index of the leaf's output axis; ``unit`` may name the first or last axis instead,
+    whatever the layout. Leaves of fewer than ``min_ndim`` axes are not changed, so that 4 centralizes convolutions
+    only. As a link after a rule it centralizes that rule's direction.
+    Source: Yong et al. 2020, eq. 1; optax.centralize takes the first axis in any layout.
     """
     if g.ndim < max(min_ndim, 2):
         return g, s

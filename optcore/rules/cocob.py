@@ -1,4 +1,4 @@
-"""COCOB: coin betting, without a learning rate."""
+"""COCOB: coin betting, which needs no learning rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CocobState(NamedTuple):
     sum: Array  #: sum of negative gradients, zero at the start; unit [g]
     largest: Array  #: largest gradient so far, epsilon at the start; unit [g]
     total: Array  #: sum of absolute gradients, zero at the start; unit [g]
-    reward: Array  #: what the bets have won, zero at the start; unit [p g]
+    reward: Array  #: the gain of the bets so far, zero at the start; unit [p g]
 
 
 def _start(xp: Namespace, p: Array, *, epsilon: Stake = 1e-8) -> CocobState:
@@ -47,15 +47,15 @@ def cocob(
 ) -> tuple[Array, CocobState]:
     """``p' = start + sum / (largest max(total + largest, alpha largest)) (wealth largest + reward)``.
 
-    Each coordinate bets a share of its wealth on the sign of the next gradient; ``alpha`` keeps the first bets
-    small and ``wealth``, which the paper has as 1, is what one unit of gradient is worth at the start. The
-    learning rate scales the gradient, as in optax. Source: Orabona & Tommasi 2017, alg. 2; epsilon of optax.
+    Each coordinate bets a share of its wealth on the sign of the next gradient. ``alpha`` keeps the first bets small;
+    ``wealth`` is the starting wealth for each unit of the largest gradient, 1 in the paper. The learning rate
+    multiplies the gradient, as in optax. Source: Orabona & Tommasi 2017, alg. 2; epsilon of optax.
     """
     g = lr * g
     largest = xp.maximum(s.largest, xp.abs(g))
     total = s.total + xp.abs(g)
     reward = xp.maximum(s.reward - g * (p - s.start), xp.zeros_like(p))
     new = s.sum - g
-    share = new / xp.maximum(total + largest, alpha * largest)  # divided one by one: the product overflows
+    share = new / xp.maximum(total + largest, alpha * largest)  # one division at a time: the product could overflow
     bet = share * (wealth + reward / largest)
     return p - s.start - bet, CocobState(s.start, new, largest, total, reward)

@@ -1,4 +1,4 @@
-"""Adagrad with D-Adaptation."""
+"""Adagrad with D-Adaptation, an estimate of the distance to the solution in place of a learning rate."""
 
 from __future__ import annotations
 

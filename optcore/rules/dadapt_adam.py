@@ -27,7 +27,7 @@ def _start(xp: Namespace, p: Array, *, d0: Distance = 1e-6) -> DadaptAdamState:
 
 
 def grown(xp: Namespace, d: Any, numerator: Any, length: Any, growth: Scalar | None) -> Any:
-    """``numerator / length`` where it is above d, by at most the factor ``growth``; d where the length is 0."""
+    """Return the larger of d and ``numerator / length``, but at most ``d growth``; d itself if the length is 0."""
     none = length == 0
     estimate = numerator / xp.where(none, xp.ones_like(length), length)
     estimate = estimate if growth is None else xp.minimum(estimate, d * growth)

@@ -1,4 +1,4 @@
-"""Lion with D-Adaptation."""
+"""Lion with D-Adaptation, an estimate of the distance to the solution in place of a learning rate."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def dadapt_lion(
 ) -> Law:
     """Lion's step times d, where d grows towards ``<step, s> / |s|_1`` over all leaves.
 
-    The momentum is of ``d g``, yet the sign is taken of ``beta1 m + (1 - beta1) worth g``: the authors add the
-    gradient to it as it is, which makes ``worth`` 1. The decay is multiplied by d, so the rule owns it.
+    The momentum m averages ``d g``, but the sign is taken of ``beta1 m + (1 - beta1) worth g``. The authors add the
+    gradient itself to the momentum, which is ``worth`` 1. The decay is multiplied by d, so the rule owns it.
     Source: facebookresearch/dadaptation, dadapt_lion, its numerator kept from step to step as in dadapt_adam.
     """
     b3, rate = on(xp, beta2).sqrt(beta2), s.d * lr

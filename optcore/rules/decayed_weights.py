@@ -1,4 +1,4 @@
-"""A decay that is a link of a chain, where it does not belong to the leaf template."""
+"""Weight decay as a link of a chain, for places that the leaf template does not offer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Rate = Annotated[float, Ge(0), Unit(g=1, p=-1)]
 def decayed_weights(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, rate: Rate = 0.0
 ) -> tuple[Array, NoState]:
-    """``g + rate p``: behind a link that owns the learning rate, a decay that is not multiplied by it.
+    """``g + rate p``: after a link that owns the learning rate it is a decay that is not multiplied by the rate.
 
-    ``rate`` has the unit of what comes in over [p]. Source: optax.add_decayed_weights.
+    ``rate`` has the unit of the incoming direction over [p]. Source: optax.add_decayed_weights.
     """
     return g + rate * p, s

@@ -1,4 +1,4 @@
-"""diffGrad: Adam that slows down where the gradient stays the same."""
+"""diffGrad: Adam with smaller steps where the gradient changes little from step to step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar, Unit
 class DiffgradState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
-    last: Array  #: gradient of the step before, zero at the start; unit [g]
+    last: Array  #: gradient of the previous step, zero at the start; unit [g]
 
 
 @rule(DiffgradState, family="adaptive", lr=1e-3, title="DiffGrad")

@@ -1,4 +1,4 @@
-"""DoG: the distance moved over the gradients seen, in place of a learning rate."""
+"""DoG: the learning rate is the distance moved so far over the root of the sum of squared gradient norms."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def dog(
 ) -> Law:
     """``r / sqrt(G + epsilon) g``: r is the largest distance from the start, G the sum of squared norms, of all leaves.
 
-    Before anything has moved r is ``first_distance + first_share |p|``; a ``first_rate`` that is not None is the
-    first step's rate in its place. Source: Ivgi, Hinder & Carmon 2023, alg. 1 and sec. 4.1; epsilon of optax.
+    Before the first step r is ``first_distance + first_share |p|``. If ``first_rate`` is given, it is the rate of the
+    first step instead. Source: Ivgi, Hinder & Carmon 2023, alg. 1 and sec. 4.1; epsilon of optax.
     """
     moved, size, length = yield from global_norms(xp, p - s.start, p, g)
     begun, zero = s.squares > 0, xp.zeros_like(size)

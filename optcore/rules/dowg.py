@@ -1,4 +1,4 @@
-"""DoWG: the distance moved over gradients weighted by it, in place of a learning rate."""
+"""DoWG: as DoG, but the gradients in the denominator are weighted by the distance moved when they were seen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def dowg(
 ) -> Law:
     """``r / (sqrt(V) + epsilon) g``: r is the largest squared distance from the start, V the sum of ``r |g|^2``.
 
-    Both are of all leaves; r starts at ``first_distance``. Source: Khaled, Mishchenko & Jin 2023, alg. 1; numbers
+    Both are over all leaves; r starts at ``first_distance``. Source: Khaled, Mishchenko & Jin 2023, alg. 1; numbers
     of optax.
     """
     moved, length = yield from global_norms(xp, p - s.start, g)

@@ -1,4 +1,4 @@
-"""The exponentiated gradient, for positive parameters."""
+"""The exponentiated gradient, for parameters that are positive and stay so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def exponentiated_gradient(
 ) -> tuple[Array, NoState]:
     """``p exp(-lr g)``: mirror descent with the unnormalised relative entropy; signs of p never change.
 
-    The rule owns p: an increment would round positivity away. Source: Kivinen & Warmuth 1997, sec. 3 (EGU);
-    their learning rate is a matter of the problem, 0.01 is a modest start.
+    The rule returns the new p: added as an increment, a small positive p could be rounded to 0 or below.
+    Source: Kivinen & Warmuth 1997, sec. 3 (EGU); their learning rate depends on the problem, 0.01 is a modest start.
     """
     return grown(xp, p, -lr * g), s

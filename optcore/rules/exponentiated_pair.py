@@ -19,7 +19,7 @@ class PairState(NamedTuple):
 
 
 def _start(xp: Namespace, p: Array, *, budget: Budget = 1.0) -> PairState:
-    share = budget / xp.maximum(xp.sum(xp.ones_like(p)), 1.0)  # an empty leaf has no share to give
+    share = budget / xp.maximum(xp.sum(xp.ones_like(p)), 1.0)  # the maximum is for an empty leaf
     return PairState(0.5 * (share + p), 0.5 * (share - p))
 
 
@@ -36,9 +36,9 @@ def exponentiated_pair(
 ) -> tuple[Array, PairState]:
     """``p = w+ - w-``, where ``w+- exp(-+ lr budget g)`` are scaled so that all of them sum to ``budget``.
 
-    A start within the budget has ``|p| < budget/n`` everywhere. Source: Kivinen & Warmuth 1997, sec. 3 (EG+-);
-    their learning rate is a matter of the problem.
-    The parameter is rebuilt from its parts, so only a coupled decay acts.
+    The n elements of the first parameter must satisfy ``|p| < budget/n``. Every step computes p anew from its two
+    parts, so only a coupled decay has an effect.
+    Source: Kivinen & Warmuth 1997, sec. 3 (EG+-); their learning rate depends on the problem.
     """
     exponent = (lr * budget) * g
     top = xp.maximum(peak(xp, s.positive / budget, -exponent), peak(xp, s.negative / budget, exponent))

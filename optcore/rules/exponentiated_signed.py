@@ -23,7 +23,6 @@ def exponentiated_signed(
 ) -> tuple[Array, NoState]:
     """``p exp(-lr sign(p) g)``: every weight keeps its sign (Dale's law), and a zero stays zero.
 
-    Source: Kivinen & Warmuth 1997 with the signs of Cornford et al. 2024; their learning rate is a matter of the
-    problem.
+    Source: Kivinen & Warmuth 1997 with the signs of Cornford et al. 2024; their learning rate depends on the problem.
     """
     return grown(xp, p, -lr * xp.sign(p) * g), s

@@ -24,9 +24,9 @@ def exponentiated_simplex(
 ) -> tuple[Array, NoState]:
     """``total p exp(-lr g) / sum(p exp(-lr g))`` over the leaf: a weight of zero stays zero.
 
-    The largest summand is scaled to one first, so nothing overflows; a constant added to g changes nothing. A leaf of
-    zeros stays as it is.
-    Source: Kivinen & Warmuth 1997, eq. 3.5 (EG); their learning rate is a matter of the problem.
+    The largest summand is scaled to one first, so nothing overflows. A constant added to all of g changes nothing, and
+    a leaf of zeros stays as it is.
+    Source: Kivinen & Warmuth 1997, eq. 3.5 (EG); their learning rate depends on the problem.
     """
     exponent = -lr * g
     new = grown(xp, p, exponent - peak(xp, p / total, exponent))

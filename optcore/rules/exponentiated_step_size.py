@@ -1,4 +1,4 @@
-"""Step sizes that adapt by exponentiated gradients: one scale for all, one gain for each coordinate."""
+"""Momentum with step sizes that adapt by exponentiated gradients: one scale for all, one gain for each coordinate."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def exponentiated_step_size(
 ) -> Law:
     """``scale velocity``, where ``velocity = mu velocity + lr gain g``; both factors grow while gradients agree.
 
-    ``gain exp(gain_rate m g)`` elementwise and ``scale exp(scale_rate <velocity, g>)`` over all leaves come first,
-    with the last m and velocity; the ``_cosine`` rates take the normalised products instead. Exponents are held
-    within ``limit``. Source: after Amid et al. 2022, whose equations are known here through secondary texts only;
-    with beta, mu and scale_rate 0 the form of Su 2022 (kexue.fm 8968). Its rates are a matter of the problem.
+    Before that, gain becomes ``gain exp(gain_rate m g)`` elementwise and scale ``scale exp(scale_rate <velocity, g>)``
+    over all leaves, with the m and velocity of the previous step. ``gain_cosine`` and ``scale_cosine`` are rates of the
+    normalised products instead. Exponents are cut to [-limit, limit]. The rates depend on the problem.
+    Source: after Amid et al. 2022, whose equations are known here through secondary texts only; with beta, mu and
+    scale_rate 0 the form of Su 2022 (kexue.fm 8968).
     """
     aligned, *parts = yield xp.sum(s.velocity * g), *squares(xp, s.velocity), *squares(xp, g)
     turned = cosine(xp, aligned, root(xp, *parts[:3]), root(xp, *parts[3:]))

@@ -24,7 +24,7 @@ def factored_rms(
     min_dim: Count = 1,
     offset: NonNegative = 0.0,
 ) -> tuple[Array, AdafactorState]:
-    """``g / sqrt(V)`` cut to RMS ``threshold``, with a learning rate like any other rule's.
+    """``g / sqrt(V)``, scaled down to an RMS of at most ``threshold``, with a learning rate like any other rule's.
 
     V is Adafactor's. Source: Shazeer & Stern 2018, alg. 4 without lines 5 and 10; optax.adafactor without
     its parameter scale.

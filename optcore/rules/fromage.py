@@ -1,4 +1,4 @@
-"""Fromage: steps of the parameter's own length, and a pull back to where it was long."""
+"""Fromage: steps in proportion to the parameter's own length, and a factor that keeps the length from growing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def fromage(
 ) -> tuple[Array, NoState]:
     """``p' = (p - lr |p|/|g| g) / sqrt(1 + lr^2)``, so that a step across p does not make it longer.
 
-    ``min_size`` and ``min_length`` are the least that ``|p|`` and ``|g|`` are taken for; the ratio is 1 where
-    one of them is 0. Source: Bernstein et al. 2020, alg. 1; optax has 1e-6 for both.
+    ``|p|`` counts as at least ``min_size`` and ``|g|`` as at least ``min_length``; the ratio is 1 if one of them is 0.
+    Source: Bernstein et al. 2020, alg. 1; optax has 1e-6 for both.
     """
     size, length = xp.maximum(norm(xp, p), min_size), xp.maximum(norm(xp, g), min_length)
     one = xp.ones_like(size)
     ratio = xp.where(size == 0, one, size / xp.where(length == 0, one, length))
     ratio = xp.where(length == 0, one, ratio)
     root = on(xp, lr).sqrt(1.0 + lr * lr)
-    shrink = lr * lr / (root * (1.0 + root))  # 1 - 1/root, which loses the digits of a small lr
+    shrink = lr * lr / (root * (1.0 + root))  # it equals 1 - 1/root, which would lose the digits of a small lr
     return lr / root * (ratio * g) + shrink * p, s

@@ -41,8 +41,8 @@ def ftrl(
 ) -> tuple[Array, FtrlState]:
     """``(clip(z, -l1, l1) - z) / ((n^exponent + beta) / lr + l2)``, exactly 0 where ``|z| <= l1``.
 
-    The rule owns p, which it makes anew from z and n; ``shrinkage`` is a decay of the gradient that the accumulator
-    does not see. Units are those of exponent 1/2. Keras' penalties l2 and shrinkage are half of these.
+    The rule returns the new p, which it computes from z and n. ``shrinkage`` is a decay that is added to the gradient
+    in z, but not in the accumulator n. The units hold for exponent 1/2. Keras' l2 and shrinkage are half of these.
     Source: McMahan et al. 2013, alg. 1, with beta 1 and n from 0; defaults of keras.optimizers.Ftrl.
     """
     n = s.n + g * g

@@ -19,12 +19,12 @@ LIKE: Conventions = {
 
 class GaloreState(NamedTuple):
     m: Array  #: EMA of the projected gradient, zero at the start; unit [g]
-    v: Array  #: EMA of its square, zero at the start; unit [g^2]
+    v: Array  #: EMA of the projected gradient's square, zero at the start; unit [g^2]
     basis: Array  #: singular vectors as columns, 0-d for leaves that are no matrix; unit [1]
 
 
 def _on_the_right(shape: tuple[int, ...], side: Side) -> bool:
-    """Whether columns are projected: for the smaller side, of a matrix at least as tall as wide."""
+    """Tell whether the columns are projected: for side "smaller" they are if the matrix is at least as tall as wide."""
     return (shape[0] >= shape[1]) is (side == "smaller")
 
 
@@ -76,9 +76,10 @@ def galore(
 ) -> tuple[Array, GaloreState]:
     """Adam on the gradient projected to its ``rank`` leading singular vectors, projected back.
 
-    ``side`` says which side of a matrix is projected, of a square one the columns as the smaller. The vectors are
-    found anew at steps 1, 1 + interval, ..., and the moments are not turned with them. Leaves that are no matrix
-    take plain Adam steps. Source: Zhao et al. 2024, alg. 2; jiaweizzhao/GaLore; optax projects the larger side.
+    ``side`` says which side of a matrix is projected; for a square matrix "smaller" means the columns. The singular
+    vectors are computed at steps 1, 1 + interval, ...; the moments are not rotated to new ones. Leaves that are no
+    matrix take plain Adam steps.
+    Source: Zhao et al. 2024, alg. 2; jiaweizzhao/GaLore; optax projects the larger side.
     """
     matrix = p.ndim == 2
     right = matrix and _on_the_right(p.shape, side)

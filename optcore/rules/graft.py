@@ -26,7 +26,7 @@ def graft(
     s: GraftState,
     t: Scalar,
 ) -> Law:
-    """Leaf by leaf the second rule's direction, as long as the first's: ``graft(adagrad, shampoo)``.
+    """The second rule's direction, scaled on each leaf to the length of the first's: ``graft(adagrad, shampoo)``.
 
     A direction of length 0 stays 0. Source: Agarwal et al. 2020, sec. 2.1; Anil et al. 2020, sec. 3.3.
     """

@@ -11,7 +11,7 @@ from optcore.typing import Array, Namespace, Scalar
 
 @combinator()
 def grams(inner: Callable[..., Law], xp: Namespace, p: Array, g: Array, s: Wrapped, t: Scalar) -> Law:
-    """``|d| sign(g)``, element by element: momentum decides how far, the gradient where to.
+    """``|d| sign(g)``, element by element: the inner rule decides how far, the gradient in which direction.
 
     Source: Cao, Li & Song 2024, alg. 1, which is ``grams(adamw)``.
     """

@@ -18,7 +18,7 @@ class GrokfastState(NamedTuple):
 def grokfast(
     xp: Namespace, p: Array, g: Array, s: GrokfastState, t: Scalar, *, beta: Decay = 0.98, gain: NonNegative = 2.0
 ) -> tuple[Array, GrokfastState]:
-    """``g + gain m``: a low-pass filter of the gradient is added to it, as in ``chain(grokfast, adamw)``.
+    """``g + gain m``: the gradient plus its moving average, a low-pass filter, as in ``chain(grokfast, adamw)``.
 
     Source: Lee et al. 2024, alg. 2 (Grokfast-EMA); ironjr/grokfast.
     """

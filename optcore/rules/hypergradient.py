@@ -1,4 +1,4 @@
-"""Hypergradient descent: a learning rate that descends the loss too, around any rule."""
+"""Hypergradient descent: the learning rate of any rule is itself trained by gradient descent."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def hypergradient(
     additive: Annotated[float, Ge(0), Unit(g=-1, p=1, d=-2)] = 1e-6,
     multiplicative: NonNegative = 0.0,
 ) -> Law:
-    """``rate d``, where the rate grows as far as the gradient points along the last direction, over all leaves.
+    """``rate d``, where the rate grows while the gradient points along the last direction, over all leaves.
 
-    ``rate' = rate (1 + multiplicative cos(g, d)) + additive <g, d>`` comes before the step, d being the last one;
-    lr is a factor on the rate, for a schedule. The decay is the gradient's, as in their code: one of its own would
-    take lr for its rate. The rate may turn negative, as in the source.
+    Before the step ``rate' = rate (1 + multiplicative cos(g, d)) + additive <g, d>``, with the d of the previous step.
+    lr multiplies the rate, so that a schedule can be given. The decay is added to the gradient, as in the authors'
+    code: a decoupled one would be multiplied by lr alone. The rate may become negative, as in the source.
     Source: Baydin et al. 2018, eq. 7 and 8, alg. 4 to 6; hypergradient steps of gbaydin/hypergradient-descent.
     """
     g = g + weight_decay * p

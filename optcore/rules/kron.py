@@ -1,4 +1,4 @@
-"""Kron: the gradient whitened by a Kronecker product of matrices that are fitted as it goes."""
+"""Kron: the gradient whitened by a Kronecker product of matrices, which are fitted during training."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Scale = Annotated[float, Gt(0), Unit(g=Fraction(-1, 2))]
 class KronState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     first: Array  #: factor of the first axis, triangular or a diagonal, scale at the start; unit [g^-0.5]
-    second: Array  #: of the second axis, largest element 1, 0-d where there is none; unit [1]
-    third: Array  #: of the third axis, largest element 1, 0-d where there is none; unit [1]
-    fourth: Array  #: of all further axes as one, largest element 1, 0-d where there is none; unit [1]
-    z: Noise  #: the noise that the whitened gradient is held against; unit [1]
+    second: Array  #: factor of the second axis, largest element 1, 0-d without that axis; unit [1]
+    third: Array  #: factor of the third axis, largest element 1, 0-d without that axis; unit [1]
+    fourth: Array  #: factor of all further axes as one, largest element 1, 0-d without them; unit [1]
+    z: Noise  #: standard normal noise, with which the whitened gradient is compared; unit [1]
 
 
 def _start(
@@ -45,17 +45,17 @@ def _start(
 
 def _factors(s: KronState) -> list[Array]:
     found = [q for q in s[1:-1] if q.ndim]
-    return found if all(q.shape[0] for q in found) else []  # a leaf without elements has nothing to fit
+    return found if all(q.shape[0] for q in found) else []  # a leaf without elements has no factors to fit
 
 
 def _along(xp: Namespace, q: Array, x: Array, axis: int) -> Any:
-    """The tensor with a factor applied along one axis."""
+    """Return the tensor with a factor applied along one axis."""
     flat = unfolded(xp, x, axis)
     return folded(xp, xp.reshape(q, (q.shape[0], 1)) * flat if q.ndim == 1 else q @ flat, x.shape, axis)
 
 
 def _unapplied(xp: Namespace, q: Array, x: Array, axis: int) -> Any:
-    """The tensor with the inverse of the transposed factor applied along one axis."""
+    """Return the tensor with the inverse of the transposed factor applied along one axis."""
     if q.ndim == 1:
         return _along(xp, 1.0 / q, x, axis)
     flat = over_triangle(xp, xp.matrix_transpose(unfolded(xp, x, axis)), q)
@@ -66,7 +66,7 @@ def _fitted(
     xp: Namespace, p: Array, g: Array, s: KronState, t: Scalar, *, beta: Scalar, precondition_lr: Scalar,
     epsilon: Scalar, of_momentum: bool,
 ) -> KronState:  # fmt: skip
-    """One step of every factor towards ``E[a a^T] = E[b b^T]``, with a = Q g and b = Q^-T z."""
+    """Move every factor by one step towards ``E[a a^T] = E[b b^T]``, with a = Q g and b = Q^-T z."""
     a = ema(beta, s.m, g) / bias_correction(xp, beta, t) if of_momentum else g
     a, b = (xp.reshape(x, axes_of(x, AXES)) for x in (a, s.z))
     for axis, q in enumerate(_factors(s)):
@@ -107,14 +107,14 @@ def kron(
 ) -> tuple[Array, KronState]:
     """The corrected momentum times ``Q^T Q``, Q a Kronecker product of a factor for each axis, cut to RMS ``limit``.
 
-    Q is fitted at the steps 1, 1 + interval, ... so that ``Q g`` and ``Q^-T z`` of normal noise z have one second
-    moment: ``Q^T Q`` nears ``E[g g^T]^(-1/2)`` of the momentum, or of the gradient without ``of_momentum``. Axes
-    longer than ``max_size``, of length 1, or of leaves of fewer than ``min_ndim`` axes have a diagonal factor; so has
-    the longest with ``diagonal="one"`` ("smart_one": if no other is as long), and every one with "all". Axes from
-    the fourth on count as one. A number moved from one factor to another changes nothing, so all but the first
-    are kept at a largest element of 1, where the sources balance their norms at random. Their probability of a fit,
-    1 for 500 steps and then falling to 0.03, is here the ``interval``; they decay matrices only. Source: Li 2018 and
-    2022; lixilinx/psgd_torch, whose numbers pytorch_optimizer has.
+    Q is fitted at the steps 1, 1 + interval, ... so that ``Q g`` and ``Q^-T z`` of normal noise z have the same second
+    moment: ``Q^T Q`` nears ``E[g g^T]^(-1/2)`` of the momentum, or of the gradient without ``of_momentum``. An axis has
+    a diagonal factor if it is longer than ``max_size`` or of length 1, or its leaf has fewer than ``min_ndim`` axes; so
+    has the longest with ``diagonal="one"`` ("smart_one": if no other is as long), and every axis with "all". Axes from
+    the fourth on count as one. A number moved from one factor to another changes nothing, so the largest element of
+    all but the first is kept at 1; the sources balance norms at random. They fit with a probability, 1 for 500 steps
+    and then falling to 0.03, for which ``interval`` stands here, and decay matrices only.
+    Source: Li 2018 and 2022; lixilinx/psgd_torch, whose numbers pytorch_optimizer has.
     """
     m = ema(beta, s.m, g)
     d = xp.reshape(m / bias_correction(xp, beta, t), axes_of(m, AXES))

@@ -1,4 +1,4 @@
-"""LAMB."""
+"""LAMB: Adam with a learning rate scaled by each leaf's trust ratio."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def lamb(
     epsilon_root: EpsilonRoot = 0.0,
     weight_decay: Annotated[float, Ge(0), Unit(p=-1)] = 0.0,
 ) -> tuple[Array, AdamState]:
-    """Adam's direction with the decay in it, scaled to the length of the parameter.
+    """Adam's direction plus the decay, scaled to the length of the parameter.
 
-    The decay is inside the ratio, so the rule owns it; Keras' has it outside, which is
+    The decay enters the trust ratio, so the rule owns it. Keras' LAMB has it outside the ratio, which is
     ``chain(adam, trust_ratio)`` with decay "before". Source: You et al. 2020, alg. 2.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)

@@ -1,4 +1,4 @@
-"""LaProp: momentum of what Adam would have divided afterwards."""
+"""LaProp: Adam that divides each gradient by the root of the second moment before it averages, not after."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def laprop(
     epsilon: Epsilon = 1e-15,
     epsilon_hat: Epsilon = 0.0,
 ) -> tuple[Array, LapropState]:
-    """The average of ``g / sqrt(v)``: each gradient is scaled by the second moment of its own time.
+    """The average of ``g / sqrt(v)``: each gradient is divided by the second moment at its own step.
 
-    The authors' code has the learning rate inside the average, which is the same while it is constant;
+    The authors' code has the learning rate inside the average, which is the same while the rate is constant;
     pytorch_optimizer has ``epsilon_hat``.
     Source: Ziyin, Wang & Ueda 2020, alg. 1; Z-T-WANG/LaProp-Optimizer.
     """

@@ -30,7 +30,7 @@ def lars(
     nesterov: bool = False,
     weight_decay: Annotated[float, Ge(0), Unit(g=1, p=-1)] = 0.0,
 ) -> tuple[Array, VelocityState]:
-    """``w = g + weight_decay p`` at the rate ``lr trust_coefficient |p| / length``, gathered in a velocity.
+    """``w = g + weight_decay p`` at the rate ``lr trust_coefficient |p| / length``, accumulated in a velocity.
 
     The length is ``|w| + epsilon`` with denominator "step" (optax) and ``|g| + weight_decay |p| + epsilon``
     with "sum" (the paper; timm with epsilon 1e-8). The trust ratio is 1 where a norm is 0.

@@ -1,4 +1,4 @@
-"""LOMO: gradient descent in one pass over memory."""
+"""LOMO: gradient descent that is run inside the backward pass."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from optcore.rules.sgd import sgd
 
 lomo = sgd.variant(
     "lomo",
-    """Gradient descent, which LOMO does inside the backward pass so that one gradient at a time exists.
+    """Gradient descent, which LOMO runs inside the backward pass so that only one gradient exists at a time.
 
-    What the paper adds is when it runs, not what it computes; its clipping is a link of a chain.
+    The paper adds no new law: it changes when each step runs, and its clipping is a link of a chain here.
     Source: Lv et al. 2024a, alg. 1; default of pytorch_optimizer.
     """,
     title="LOMO",

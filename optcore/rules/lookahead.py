@@ -1,4 +1,4 @@
-"""Lookahead: slow weights that a rule's fast ones are drawn back to."""
+"""Lookahead: every few steps a rule's weights are pulled back towards slow weights, which follow them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optcore.typing import Array, Count, Namespace, Scalar, UnitInterval
 
 
 class LookaheadState(NamedTuple):
-    slow: Array  #: the slow weights, at the start a copy of p; unit [p]
+    slow: Array  #: the slow weights, a copy of p at the start; unit [p]
     inner: Any
 
 
@@ -23,7 +23,10 @@ def _start(inner: Callable[..., Any], xp: Namespace, p: Array) -> LookaheadState
 def drawn_back(
     xp: Namespace, p: Array, step: Array, slow: Array, t: Any, interval: int, alpha: Scalar
 ) -> tuple[Array, Array]:
-    """What to subtract from p, and the new slow weights: every ``interval`` steps both meet between the two."""
+    """Return the displacement to be subtracted from p, and the new slow weights.
+
+    Every ``interval`` steps both p and the slow weights are set to ``slow + alpha (p - slow)``.
+    """
     meets = t % interval == 0
     nearer = slow + alpha * ((p - step) - slow)
     return select(xp, meets, p - nearer, step), select(xp, meets, nearer, slow)
@@ -41,9 +44,9 @@ def lookahead(
     interval: Count = 5,
     alpha: UnitInterval = 0.5,
 ) -> Law:
-    """Every ``interval`` steps ``slow += alpha (p - slow)``, and p starts again from there.
+    """Every ``interval`` steps ``slow += alpha (p - slow)``, and p starts again from the slow weights.
 
-    The fast step is the inner rule's own, with its learning rate and decay.
+    Every step of p is the inner rule's own, with its learning rate and decay.
     Source: Zhang et al. 2019, alg. 1 and their defaults.
     """
     (_, step), state = yield from inner.step(xp, p, g, s.inner, t)

@@ -1,4 +1,4 @@
-"""LoRA as an optimizer: a matrix moves by what two rules do to its low-rank factors."""
+"""LoRA as an optimizer: two rules train low-rank factors, and the matrix moves by the change of their product."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from optcore.typing import Array, Count, Drawn, Namespace, Positive, Scalar, Uni
 
 
 class LoraState(NamedTuple):
-    a: Array  #: left factor (rows, rank), zero at the start; unit [p]
-    b: Drawn  #: right factor (rank, columns), normal numbers at the start; unit [p]
+    a: Array  #: left factor of shape (rows, rank), zero at the start; unit [p]
+    b: Drawn  #: right factor of shape (rank, columns), normal numbers at the start; unit [p]
     left: Any
     right: Any
 
@@ -50,11 +50,11 @@ def lora(
 ) -> Law:
     """The displacement of ``p = base + scale a b`` when its factors take steps ``lr`` and ``lr ratio`` of two rules.
 
-    Their gradients are ``scale g b^T`` and ``scale a^T g``; base is never formed. With gradient descent the step is
-    ``lr scale^2 (g b^T b + a a^T g) - lr^2 scale^3 g b^T a^T g`` at ratio 1. The left factor a starts at zero, the
-    right one b with normal numbers of deviation ``spread / sqrt(rank)``, whose ``E[b^T b] = spread^2 I`` makes the
-    first step of gradient descent ``lr scale^2 spread^2 g`` on average; Hu et al. name them B, zero, and A, normal,
-    and leave the deviation open. Put other factors into the state for another start.
+    The factors' gradients are ``scale g b^T`` and ``scale a^T g``; base is never computed. With gradient descent the
+    step is ``lr scale^2 (g b^T b + a a^T g) - lr^2 scale^3 g b^T a^T g`` at ratio 1. The left factor a starts at zero,
+    the right factor b with normal numbers of deviation ``spread / sqrt(rank)``. Their ``E[b^T b] = spread^2 I`` makes
+    the first step of gradient descent ``lr scale^2 spread^2 g`` on average. Hu et al. call a B and b A, and leave the
+    deviation open. For another start, put other factors into the state.
     Source: Hu et al. 2022, eq. 3; Su 2023 (kexue.fm 9590); a rate for each factor: Hayou et al. 2024 (LoRA+).
     """
     da, one = yield from left(xp, s.a, scale * (g @ xp.matrix_transpose(s.b)), s.left, t)

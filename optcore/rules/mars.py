@@ -1,4 +1,4 @@
-"""MARS: variance reduction in front of an adaptive rule."""
+"""MARS: an adaptive rule on a gradient whose variance is reduced by the gradient of the previous step."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LIKE: Conventions = {"paper": {}, "pytorch_optimizer": {"epsilon": 0.0, "epsilon
 
 class MarsState(NamedTuple):
     m: Array  #: EMA of the corrected gradient, zero at the start; unit [g]
-    v: Array  #: EMA of its square, zero at the start, 0-d where the form has none; unit [g^2]
-    last: Array  #: gradient of the step before, zero at the start, 0-d where it is not corrected; unit [g]
+    v: Array  #: EMA of the corrected gradient's square, zero at the start, 0-d in forms without one; unit [g^2]
+    last: Array  #: gradient of the previous step, zero at the start, 0-d for leaves without correction; unit [g]
 
 
 def _corrects(x: Array, all_leaves: bool) -> bool:
@@ -57,12 +57,12 @@ def mars(
     all_leaves: bool = False,
     layout: Layout | None = None,
 ) -> tuple[Array, MarsState]:
-    """``c = g + gamma beta1 / (1 - beta1) (g - last)``, cut to ``max_norm``, takes the gradient's place.
+    """``c = g + gamma beta1 / (1 - beta1) (g - last)``, clipped to the norm ``max_norm``, in place of the gradient.
 
-    ``form`` is the rule that c goes into: AdamW, the sign of the average, or the average with its singular values
-    pushed to 1. Leaves that are no matrix take plain Adam steps with ``beta1_other`` and ``beta2_other``; with
-    ``all_leaves`` they are corrected too. Source: Yuan et al. 2024, alg. 2 to 4, the approximate form;
-    AGI-Arena/MARS. pytorch_optimizer has the epsilon beside the uncorrected root.
+    ``form`` is the rule that takes c: "adamw", "lion" for the sign of its average, or "shampoo" for the average with
+    its singular values pushed to 1. Leaves that are no matrix take plain Adam steps with ``beta1_other`` and
+    ``beta2_other``; with ``all_leaves`` they are corrected too. Source: Yuan et al. 2024, alg. 2 to 4, the approximate
+    form; AGI-Arena/MARS. pytorch_optimizer has the epsilon beside the uncorrected root.
     """
     beta1, beta2 = (beta1, beta2) if _corrects(g, all_leaves) else (beta1_other, beta2_other)
     c, last = g, s.last

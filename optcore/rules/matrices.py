@@ -1,4 +1,4 @@
-"""One rule for matrices, another for everything else."""
+"""A combinator that gives matrices to one rule and all other leaves to another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _start(
 
 
 def _matrix_of(p: Array, use: Use) -> tuple[int, int] | None:
-    """The shape of the matrix that a leaf is, None where it is none."""
+    """Return the shape of the matrix as which a leaf goes to the first rule; None if it goes to the second."""
     n = p.shape
     if use == "other" or p.ndim < 2 or (p.ndim > 2 and use == "shape"):
         return None
@@ -50,10 +50,10 @@ def matrices(
 ) -> Law:
     """Give leaves of two axes to the first rule and all others to the second: ``matrices(muon, adam)``.
 
-    ``use="first"`` and ``"last"`` give leaves of more axes to the first rule too, as matrices of their first axis
-    and the rest, or of the rest and their last: the kernels of convolutions, whose outputs come first in torch and
-    last in JAX and Keras. ``use="other"`` gives a matrix to the second rule too, as for an embedding.
-    Each rule makes its whole step, with learning rate and decay where it has them.
+    ``use="first"`` and ``use="last"`` give leaves of more axes to the first rule too, reshaped to a matrix of their
+    first axis and the rest, or of the rest and their last axis. That suits the kernels of convolutions, whose outputs
+    come first in torch and last in JAX and Keras. ``use="other"`` gives matrices to the second rule as well, such as
+    an embedding. Each rule makes its whole step, with a learning rate and decay of its own if it has them.
     Source: the hybrid of KellerJordan/Muon, by shape alone.
     """
     shape = _matrix_of(p, use)

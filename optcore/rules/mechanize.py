@@ -30,12 +30,12 @@ class MechanizeState(NamedTuple):
     variance3: Shared  #: fading sum of h^2, at 0.9999; unit [p^2 g^2]
     variance4: Shared  #: fading sum of h^2, at 0.99999; unit [p^2 g^2]
     variance5: Shared  #: fading sum of h^2, at 0.999999; unit [p^2 g^2]
-    reward0: Shared  #: fading sum of what the bets have won, at 0.9; unit [p g]
-    reward1: Shared  #: fading sum of what the bets have won, at 0.99; unit [p g]
-    reward2: Shared  #: fading sum of what the bets have won, at 0.999; unit [p g]
-    reward3: Shared  #: fading sum of what the bets have won, at 0.9999; unit [p g]
-    reward4: Shared  #: fading sum of what the bets have won, at 0.99999; unit [p g]
-    reward5: Shared  #: fading sum of what the bets have won, at 0.999999; unit [p g]
+    reward0: Shared  #: fading sum of the bets' gains, at 0.9; unit [p g]
+    reward1: Shared  #: fading sum of the bets' gains, at 0.99; unit [p g]
+    reward2: Shared  #: fading sum of the bets' gains, at 0.999; unit [p g]
+    reward3: Shared  #: fading sum of the bets' gains, at 0.9999; unit [p g]
+    reward4: Shared  #: fading sum of the bets' gains, at 0.99999; unit [p g]
+    reward5: Shared  #: fading sum of the bets' gains, at 0.999999; unit [p g]
     inner: Any
 
 
@@ -45,7 +45,7 @@ def _start(inner: Callable[..., Any], xp: Namespace, p: Array) -> MechanizeState
 
 
 def _scale(xp: Namespace, bets: Sequence[Sequence[Any]], first: Scalar, epsilon: Scalar) -> tuple[list[Any], Any]:
-    """Each bet's scale, ``first`` before it has seen a step, and their sum."""
+    """Return the scale of each bettor, which is ``first`` before it has seen a step, and the sum of the scales."""
     scales = []
     for largest, variance, reward in bets:
         wealth = first / len(bets) * largest + xp.maximum(reward, xp.zeros_like(reward))
@@ -77,10 +77,11 @@ def mechanize(
 ) -> Law:
     """``p' = start - S moved``, where ``moved`` sums the inner rule's steps ``lr (d + weight_decay p)``.
 
-    S is the sum of the scales of ``bets`` coin bettors with memories 0.9, 0.99, ... on ``h = <g, moved>`` over all
-    leaves, where g is pulled along p by ``pull`` of its length. lr stays the inner rule's, up to its scale.
-    Source: Cutkosky, Defazio & Mehta 2023, alg. 1 with the clipped h of optax.contrib.mechanize, whose one
-    epsilon stands in three units.
+    S is the sum of the scales of ``bets`` coin bettors with memories 0.9, 0.99, ... They bet on ``h = <g, moved>`` over
+    all leaves, where a part along p, of ``pull S`` times the length of g, is added to g. lr keeps the shape of the
+    inner rule's schedule; its size does not matter, since S adapts.
+    Source: Cutkosky, Defazio & Mehta 2023, alg. 1 with the clipped h of optax.contrib.mechanize, whose single epsilon
+    is used in three units.
     """
     old = [s[1 + i : 1 + 3 * N : N] for i in range(bets)]
     scales, total = _scale(xp, old, first_scale, epsilon)

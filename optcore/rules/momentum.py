@@ -17,10 +17,10 @@ class MomentumState(NamedTuple):
 def momentum(
     xp: Namespace, p: Array, g: Array, s: MomentumState, t: Scalar, *, beta: Decay = 0.9, dampening: UnitInterval = 0.0
 ) -> tuple[Array, MomentumState]:
-    """``m = beta m + (1 - dampening) g``, where the first step takes g whole; the direction is m.
+    """``m = beta m + (1 - dampening) g``, where the first step has no dampening; the direction is m.
 
-    A change of learning rate rescales the whole buffer at once. Equal to the velocity form while the
-    learning rate is constant. Source: Polyak 1964; torch.optim.SGD, optax.trace.
+    A change of the learning rate acts on the whole buffer at once. While the rate is constant, this form is equal to
+    the velocity form. Source: Polyak 1964; torch.optim.SGD, optax.trace.
     """
     m = beta * s.m + select(xp, t > 1, 1.0 - dampening, 1.0) * g
     return m, MomentumState(m)

@@ -1,4 +1,4 @@
-"""Muon, for matrices; ``matrices(muon, adam)`` gives other leaves to another rule."""
+"""Muon: an orthogonalized momentum, for matrices; ``matrices(muon, adam)`` gives other leaves to another rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DION = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""A polynomial for each iteration, as optax' preset "dion" has them; later iterations repeat the last."""
+"""The polynomials of optax' preset "dion", one for each iteration; later iterations repeat the last."""
 
 
 Momentum = Literal["ema", "sum", "corrected"]
@@ -43,7 +43,7 @@ class MuonState(NamedTuple):
 def looked(
     xp: Namespace, g: Array, old: Array, t: Scalar, beta: Scalar, nesterov: bool, momentum: Momentum
 ) -> tuple[Array, Array]:
-    """The momentum as it is orthogonalized, and as it is kept."""
+    """Return the momentum that is orthogonalized, with look-ahead and correction, and the one that is kept."""
     m = beta * old + g if momentum == "sum" else ema(beta, old, g)
     if momentum == "corrected" and nesterov:
         later = m / bias_correction(xp, beta, t + 1)
@@ -56,12 +56,12 @@ def looked(
 
 
 def schedule(a: Scalar, b: Scalar, c: Scalar, iterations: int, polynomial: str) -> list[tuple[Scalar, Scalar, Scalar]]:
-    """The polynomial of each iteration."""
+    """Return the coefficients of the polynomial for each iteration."""
     return [(a, b, c) if polynomial == "fixed" else DION[min(i, len(DION) - 1)] for i in range(iterations)]
 
 
 def shape_factor(shape: tuple[int, ...], layout: Layout | None, scale: str, rms: Scalar) -> Scalar:
-    """What an orthogonal matrix of this shape is multiplied by."""
+    """Return the factor by which the orthogonalized matrix is multiplied, from the shape of the leaf."""
     out, into = shape if layout == "out_in" else (shape[1], shape[0])
     if scale == "rms":
         return rms * sqrt(max(out, into))
@@ -96,10 +96,11 @@ def muon(
     """The momentum with its singular values pushed to 1 by Newton-Schulz, scaled by the matrix's shape.
 
     ``scale`` is "aspect", ``sqrt(max(1, out/in))``, "spectral", ``sqrt(out/in)``, or "rms",
-    ``rms sqrt(max(out, in))``, which gives Adam's step size. ``momentum`` is how the momentum is kept: as a mean, as
-    a sum, or as optax's bias-corrected mean. ``polynomial`` is ``(a, b, c)`` in every iteration or "dion"'s, one for
-    each; ``preconditioning`` what comes before. Source: Jordan et al. 2024 (KellerJordan/Muon); "rms" from Liu et al.
-    2025, eq. 4; what precedes the iterations from optax.contrib.muon.
+    ``rms sqrt(max(out, in))``, which gives Adam's step size. ``momentum`` says how the momentum is kept: as a mean
+    ("ema"), as a "sum", or as optax' bias-corrected mean ("corrected"). ``polynomial`` is ``(a, b, c)`` in every
+    iteration ("fixed"), or one for each by "dion". ``preconditioning`` names the division before the iterations.
+    Source: Jordan et al. 2024 (KellerJordan/Muon); "rms" from Liu et al. 2025, eq. 4; polynomials and preconditioning
+    of optax.contrib.muon.
     """
     look, m = looked(xp, g, s.m, t, beta, nesterov, momentum)
     d = orthogonalize(xp, look, schedule(a, b, c, iterations, polynomial), epsilon, floor, preconditioning, gram_floor)

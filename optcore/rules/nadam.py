@@ -1,4 +1,4 @@
-"""NAdam: Adam that looks ahead along its momentum."""
+"""NAdam: Adam with Nesterov momentum."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Momentum = Literal["growing", "constant"]
 class NadamState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
-    mu_product: Array  #: product of the momenta so far, 0-d, 1 at the start; None where constant; unit [1]
+    mu_product: Array  #: product of the momenta so far, 0-d, 1 at the start; None if they are constant; unit [1]
 
 
 def _start(xp: Namespace, p: Array, *, momentum: Momentum = "growing") -> NadamState:

@@ -1,4 +1,4 @@
-"""NAdam with a decay that does not pass through the moments."""
+"""NAdamW: NAdam with decoupled weight decay, which does not enter the moments."""
 
 from __future__ import annotations
 

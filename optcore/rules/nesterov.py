@@ -11,7 +11,7 @@ from optcore.typing import Array, Decay, Namespace, Scalar
 def nesterov(
     xp: Namespace, p: Array, g: Array, s: MomentumState, t: Scalar, *, beta: Decay = 0.9
 ) -> tuple[Array, MomentumState]:
-    """``m = beta m + g``; the direction is ``g + beta m``, the look-ahead iterate's step.
+    """``m = beta m + g``; the direction is ``g + beta m``, which is the step of the look-ahead point.
 
     Source: Nesterov 1983 as rewritten by Bengio et al. 2013, eq. 7; torch.optim.SGD(nesterov=True).
     """

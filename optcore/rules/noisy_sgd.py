@@ -1,4 +1,4 @@
-"""Gradient descent with noise that fades."""
+"""Gradient descent with added normal noise, whose variance falls from step to step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optcore.typing import Array, Namespace, Noise, NonNegative, Scalar, Unit
 
 
 class NoisyState(NamedTuple):
-    z: Noise  #: normal numbers of this step; unit [1]
+    z: Noise  #: standard normal numbers, made anew for each step; unit [1]
 
 
 @rule(NoisyState, family="descent", lr=1e-3, title="NoisySGD")
@@ -26,7 +26,7 @@ def noisy_sgd(
     eta: Annotated[float, Ge(0), Unit(g=2)] = 0.01,
     gamma: NonNegative = 0.55,
 ) -> tuple[Array, NoisyState]:
-    """``g + sqrt(eta / t^gamma) z``: normal noise whose variance falls with the steps.
+    """``g + sqrt(eta / t^gamma) z`` with standard normal z, so that the variance of the noise falls with t.
 
     Source: Neelakantan et al. 2015, eq. 1, whose t counts from 0 with ``1 + t``; optax.noisy_sgd.
     """

@@ -1,4 +1,4 @@
-"""NovoGrad: momentum of gradients that are normalised leaf by leaf."""
+"""NovoGrad: momentum of gradients that are divided by the average norm of their leaf."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar, Unit
 
 
 class NovogradState(NamedTuple):
-    m: Array  #: decaying sum of normalised gradients with their decay; unit [1]
-    v: Array  #: EMA of the squared norm, one number for a leaf; unit [g^2]
+    m: Array  #: decaying sum of the normalised gradients plus weight decay; unit [1]
+    v: Array  #: EMA of the gradient's squared norm, one number for a leaf; unit [g^2]
 
 
 def _start(xp: Namespace, p: Array) -> NovogradState:
@@ -50,9 +50,9 @@ def novograd(
 ) -> tuple[Array, NovogradState]:
     """``m = beta1 m + (g / sqrt(v) + weight_decay p)`` with v the mean squared norm of the leaf's gradient.
 
-    The first step takes ``|g|^2`` and the normalised gradient whole; with ``averaging`` later ones are added
-    as ``1 - beta1`` of them. The decay goes into the momentum, so the rule owns it. Source: Ginsburg et al.
-    2019, alg. 1.
+    At the first step v is ``|g|^2`` and m the normalised gradient plus decay. With ``averaging`` the later ones are
+    multiplied by ``1 - beta1``. The decay goes into the momentum, so the rule owns it.
+    Source: Ginsburg et al. 2019, alg. 1.
     """
     n = norm(xp, g)
     v = select(xp, t > 1, ema(beta2, s.v, n * n), n * n)

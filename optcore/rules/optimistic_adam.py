@@ -1,4 +1,4 @@
-"""Optimistic Adam, for games."""
+"""Optimistic Adam, for games: the step adds the change of Adam's direction since the previous step."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LIKE: Conventions = {"optax": {"nesterov": True}, "paper": {}}
 class OptimisticAdamState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
-    last: Array  #: Adam's direction before; unit [1]
+    last: Array  #: Adam's direction at the previous step; unit [1]
 
 
 def directions(
     xp: Namespace, g: Array, s: OptimisticAdamState, t: Scalar, beta1: Scalar, beta2: Scalar, epsilon: Scalar,
     epsilon_root: Scalar, nesterov: bool,
 ) -> tuple[Array, Array, OptimisticAdamState]:  # fmt: skip
-    """Adam's or NAdam's direction, how it changed since the last step, and the new state."""
+    """Return Adam's or NAdam's direction, its change since the last step, and the new state."""
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)
     bc1 = bias_correction(xp, beta1, t)
     mean = ema(beta1, m / bias_correction(xp, beta1, t + 1), g / bc1) if nesterov else m / bc1
@@ -50,9 +50,10 @@ def optimistic_adam(
     epsilon_root: EpsilonRoot = 0.0,
     nesterov: bool = False,
 ) -> tuple[Array, OptimisticAdamState]:
-    """The step ``lr d + optimism (d - last)`` with Adam's direction d; an ``optimism`` of None is lr, the paper's.
+    """The step ``lr d + optimism (d - last)`` with Adam's direction d; with None ``optimism`` is lr, as in the paper.
 
-    ``nesterov`` takes NAdam's direction, optax' default. Source: Daskalakis et al. 2018, alg. 1; numbers of Adam.
+    ``nesterov`` takes NAdam's direction, which is optax' default.
+    Source: Daskalakis et al. 2018, alg. 1; numbers of Adam.
     """
     d, change, new = directions(xp, g, s, t, beta1, beta2, epsilon, epsilon_root, nesterov)
     return lr * d + (lr if optimism is None else optimism) * change, new

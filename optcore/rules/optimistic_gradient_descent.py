@@ -1,4 +1,4 @@
-"""Optimistic gradient descent, for games."""
+"""Optimistic gradient descent, for games: the step adds the change of the gradient since the previous step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optcore.typing import Array, Namespace, NonNegative, Scalar
 
 
 class OptimisticState(NamedTuple):
-    last: Array  #: the gradient before; unit [g]
+    last: Array  #: the gradient of the previous step; unit [g]
 
 
 @rule(OptimisticState, family="descent", lr=0.01)
@@ -24,10 +24,10 @@ def optimistic_gradient_descent(
     alpha: NonNegative = 1.0,
     beta: NonNegative = 1.0,
 ) -> tuple[Array, OptimisticState]:
-    """``(alpha + beta) g - beta last``: the gradient, and how it changed; the first step has no change.
+    """``(alpha + beta) g - beta last``: alpha times the gradient plus beta times its change, which is 0 at t = 1.
 
-    Source: Mokhtari et al. 2020, eq. 13 (generalised OGDA); the learning rate is a matter of the game, 0.01
-    is a modest start.
+    Source: Mokhtari et al. 2020, eq. 13 (generalised OGDA); the learning rate depends on the game, 0.01 is a modest
+    start.
     """
     last = select(xp, t > 1, s.last, g)
     return (alpha + beta) * g - beta * last, OptimisticState(g + 0.0)

@@ -11,7 +11,7 @@ from optcore.typing import Array, Decay, Namespace, NonNegative, Scalar, UnitInt
 
 
 class PidState(NamedTuple):
-    last: Array  #: gradient of the step before, zero at the start; unit [g]
+    last: Array  #: gradient of the previous step, zero at the start; unit [g]
     i: Array  #: decaying sum of the gradient, zero at the start; unit [g]
     d: Array  #: EMA of the gradient's change, zero at the start; unit [g]
 
@@ -31,7 +31,7 @@ def pid(
 ) -> tuple[Array, PidState]:
     """``g + integral i + derivative d``, with i the momentum and d the average change of the gradient.
 
-    The first step has no change. Source: An et al. 2018, eq. 12; gains of tensorboy/PIDOptimizer.
+    At the first step the change is 0. Source: An et al. 2018, eq. 12; gains of tensorboy/PIDOptimizer.
     """
     i = beta * s.i + (1.0 - dampening) * g
     d = ema(beta, s.d, select(xp, t > 1, 1.0, 0.0) * (g - s.last))

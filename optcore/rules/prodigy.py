@@ -52,8 +52,8 @@ def prodigy(
 ) -> Law:
     """Adam's step times d, where d grows towards ``<g, start - p> / |s|_1`` over all leaves.
 
-    ``beta3`` is ``sqrt(beta2)`` where None; ``growth`` bounds d's growth in one step. The decay is multiplied
-    by the old d, so the rule owns it. Source: Mishchenko & Defazio 2023, alg. 4 and konstmish/prodigy.
+    A ``beta3`` of None is ``sqrt(beta2)``; ``growth`` bounds the factor by which d grows in one step. The decay is
+    multiplied by the old d, so the rule owns it. Source: Mishchenko & Defazio 2023, alg. 4 and konstmish/prodigy.
     """
     b3 = on(xp, beta2).sqrt(beta2) if beta3 is None else beta3
     rate = s.d * lr
@@ -68,7 +68,7 @@ def prodigy(
     none = length == 0
     estimate = d_coefficient * numerator / xp.where(none, xp.ones_like(length), length)
     d_max = xp.where(none, s.d_max, xp.maximum(s.d_max, estimate))
-    first = xp.where(s.d == d0, xp.maximum(s.d, estimate), s.d)  # the first estimate is not held back
+    first = xp.where(s.d == d0, xp.maximum(s.d, estimate), s.d)  # growth does not bound the first estimate
     d = d_max if growth is None else xp.minimum(d_max, first * growth)
     step = rate * (m / (xp.sqrt(v) + d * epsilon) + weight_decay * p)
     step = xp.where(none, xp.zeros_like(step), step)

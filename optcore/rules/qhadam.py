@@ -1,4 +1,4 @@
-"""QHAdam: Adam with both moments mixed with what is new."""
+"""QHAdam: Adam with its first moment mixed with the gradient, and its second with the gradient's square."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def qhadam(
     nu2: UnitInterval = 1.0,
     epsilon: Epsilon = 1e-8,
 ) -> tuple[Array, AdamState]:
-    """Adam with ``(1 - nu1) g + nu1 m`` over the root of ``(1 - nu2) g^2 + nu2 v``, moments corrected first.
+    """``(1 - nu1) g + nu1 m`` over the root of ``(1 - nu2) g^2 + nu2 v``, where m and v are Adam's corrected moments.
 
     ``nu1=nu2=1`` is Adam, ``nu1=beta1`` an NAdam. Source: Ma & Yarats 2019, eq. 6, with their rule of thumb for
     the defaults.

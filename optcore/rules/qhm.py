@@ -1,4 +1,4 @@
-"""Quasi-hyperbolic momentum."""
+"""QHM, quasi-hyperbolic momentum: the gradient mixed with its moving average."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class QhmState(NamedTuple):
 def qhm(
     xp: Namespace, p: Array, g: Array, s: QhmState, t: Scalar, *, beta: Decay = 0.999, nu: UnitInterval = 0.7
 ) -> tuple[Array, QhmState]:
-    """``(1 - nu) g + nu m``: the gradient mixed with its average.
+    """``(1 - nu) g + nu m``, where m is the moving average of the gradient.
 
     ``nu=1`` is the averaged momentum, ``nu=beta`` Nesterov's. Source: Ma & Yarats 2019, eq. 3 and 4, with their
     rule of thumb for the defaults.

@@ -1,4 +1,4 @@
-"""RAdam: Adam once the variance of its denominator is finite, momentum before."""
+"""RAdam: momentum in the first steps, and Adam once the variance of its denominator is finite."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def radam(
     nesterov: bool = False,
     unrectified: Literal["momentum", "skip"] = "momentum",
 ) -> tuple[Array, AdamState]:
-    """Adam times ``sqrt((r-4)(r-2)R / ((R-4)(R-2)r))`` where the degrees of freedom r reach the threshold.
+    """Adam times ``sqrt((r-4)(r-2)R / ((R-4)(R-2)r))`` once the degrees of freedom r reach the threshold.
 
-    R is their limit. Below the threshold d is the corrected mean gradient, or nothing with ``unrectified="skip"``;
-    ``nesterov`` looks ahead as NAdam with constant momentum does. Source: Liu et al. 2020, alg. 2, with threshold 4;
-    5 and the epsilon of the authors' code.
+    R is the limit of r. Below the threshold the direction is the corrected mean gradient, or 0 with
+    ``unrectified="skip"``. ``nesterov`` takes the first moment one step ahead, as NAdam with constant momentum does.
+    Source: Liu et al. 2020, alg. 2, with threshold 4; 5 and the epsilon of the authors' code.
     """
     m, v = ema(beta1, s.m, g), ema(beta2, s.v, g * g)
     bc1, bc2 = bias_correction(xp, beta1, t), bias_correction(xp, beta2, t)

@@ -1,4 +1,4 @@
-"""Ranger: RAdam on centralized gradients, drawn back by Lookahead."""
+"""Ranger: RAdam on centralized gradients, within Lookahead."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from optcore.rules.lookahead import drawn_back
 from optcore.rules.radam import radam
 from optcore.typing import Array, Count, Decay, Epsilon, Layout, Namespace, Scalar, Unit, UnitInterval
 
-#: In [p] once RAdam rectifies; in its first steps, which are momentum's, a rate on the gradient itself.
+#: The rate multiplies the gradient itself in RAdam's first steps, and is in [p] once RAdam rectifies.
 Rate = Annotated[float, Ge(0), Unit(p=1, g=-1)]
 fast = chain(centralize, radam(epsilon=0.0))
 
 
 class RangerState(NamedTuple):
     m: Array  #: EMA of the centralized gradient, zero at the start; unit [g]
-    v: Array  #: EMA of its square, zero at the start; unit [g^2]
-    slow: Array  #: the slow weights, at the start a copy of p; unit [p]
+    v: Array  #: EMA of the centralized gradient's square, zero at the start; unit [g^2]
+    slow: Array  #: the slow weights, a copy of p at the start; unit [p]
 
 
 def _start(xp: Namespace, p: Array) -> RangerState:
@@ -47,7 +47,7 @@ def ranger(
     min_ndim: Count = 2,
     layout: Layout | None = None,
 ) -> Law:
-    """``lookahead(chain(centralize, radam))`` under the name that it is known by.
+    """``lookahead(chain(centralize, radam))`` as a rule of its own, under the name by which it is known.
 
     Leaves of fewer than ``min_ndim`` axes are not centralized. Source: lessw2020/Ranger-Deep-Learning-Optimizer,
     of Zhang et al. 2019, Liu et al. 2020 and Yong et al. 2020; its defaults.

@@ -1,4 +1,4 @@
-"""The learning rate as a link of a chain, where it does not come last."""
+"""The learning rate as a link of a chain, for chains in which it does not come last."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from optcore.typing import Array, Namespace, Scalar, Unit
 def rate(
     xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, lr: Annotated[float, Ge(0), Unit(g=-1, p=1)] = 1e-2
 ) -> tuple[Array, NoState]:
-    """``lr g``: what follows in the chain works on the displacement, as Keras' momentum and optax' decay do.
+    """``lr g``: the links after it work on the displacement, as Keras' momentum and optax' decay do.
 
-    Alone it is gradient descent; lr has the unit of [p] over what comes in. Source: the place of
+    Alone it is gradient descent. lr has the unit [p] over that of the incoming direction. Source: the place of
     scale_by_learning_rate in optax.adafactor.
     """
     return lr * g, s

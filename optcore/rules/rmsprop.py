@@ -1,4 +1,4 @@
-"""RMSprop; with momentum it is ``chain(rmsprop, momentum)`` or ``chain(rmsprop, velocity)``."""
+"""RMSprop; ``chain(rmsprop, momentum)`` and ``chain(rmsprop, velocity)`` are RMSprop with momentum."""
 
 from __future__ import annotations
 

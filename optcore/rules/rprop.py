@@ -1,4 +1,4 @@
-"""Rprop."""
+"""Rprop: a step size for each element, which grows while the sign of the gradient stays and shrinks when it turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Size = Annotated[float, Ge(0), Unit(p=1)]
 
 
 class RpropState(NamedTuple):
-    prev: Array  #: the gradient before, zero where it had turned; unit [g]
+    prev: Array  #: the gradient of the previous step, zero where its sign had turned; unit [g]
     size: Array  #: length of the last step, zero at the start; unit [p]
 
 
@@ -34,9 +34,9 @@ def rprop(
 ) -> tuple[Array, RpropState]:
     """The sign of the gradient times a size that grows while the sign stays and shrinks where it turns.
 
-    Where it turned there is no step and the gradient is forgotten, so that the size rests for one step. The first
-    size is lr, which plays no part afterwards. Source: Riedmiller & Braun 1993, as Igel & Huesken 2003 state it
-    without backtracking (iRprop-); defaults of torch.optim.Rprop.
+    Where the sign turned there is no step and the gradient counts as zero, so that the size does not change in the next
+    step. The size starts at lr, which has no effect later. Source: Riedmiller & Braun 1993, as Igel & Huesken 2003
+    state it without backtracking (iRprop-); defaults of torch.optim.Rprop.
     """
     same, one, none = xp.sign(g) * xp.sign(s.prev), xp.ones_like(g), xp.zeros_like(g)
     factor = xp.where(same > 0, eta_plus * one, xp.where(same < 0, eta_minus * one, one))

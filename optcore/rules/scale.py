@@ -8,5 +8,5 @@ from optcore.typing import Array, Namespace, Positive, Scalar
 
 @rule(family="link")
 def scale(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar, *, factor: Positive = 1.0) -> tuple[Array, NoState]:
-    """``factor g``: behind a rule, a learning rate of its own within a combinator. Source: optax.scale."""
+    """``factor g``: after a rule within a combinator it is that rule's own learning rate. Source: optax.scale."""
     return factor * g, s

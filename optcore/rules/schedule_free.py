@@ -1,4 +1,4 @@
-"""Schedule-free learning: a rule walks, its mean is the result, gradients are taken in between."""
+"""Schedule-free learning: a rule moves z, the mean of z is the result, and gradients are taken between the two."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Exponent = Annotated[float, Gt(-1)]
 
 
 class ScheduleFreeState(NamedTuple):
-    z: Array  #: where the inner rule walks, the parameter at the start; unit [p]
+    z: Array  #: the point that the inner rule moves, the parameter at the start; unit [p]
     rate: Array  #: largest learning rate so far; unit [p/d]
-    weights: Array  #: sum of the weights of the mean, over the newest rate's power; unit [1]
+    weights: Array  #: sum of the weights of the mean, divided by the power of the newest rate; unit [1]
     inner: Any
 
 
 def begin(xp: Namespace, p: Array) -> tuple[Array, Array, Array]:
-    """z, rate and weights before the first step."""
+    """Return z, rate and weights as they are before the first step."""
     zero = xp.zeros_like(p)
     return p, xp.sum(zero), xp.sum(zero)
 
 
 def warmed(xp: Namespace, lr: Scalar, t: Scalar, warmup: int) -> Scalar:
-    """The learning rate on its line from 0 to full after ``warmup`` steps."""
+    """Return the learning rate at step t, which rises in a line from 0 to ``lr`` within ``warmup`` steps."""
     return lr * on(xp, t).minimum(t / warmup, 1.0) if warmup else lr
 
 
@@ -38,15 +38,15 @@ def averaged(
     xp: Namespace, p: Array, d: Array, s: Any, t: Scalar, lr: Scalar, weighed: Scalar, beta: Scalar, r: Scalar,
     rate_power: Scalar,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """What is to be subtracted from y after z took the step ``lr d``, and the new z, rate and weights.
+    """Return the displacement to be subtracted from y when z makes the step ``lr d``, and the new z, rate and weights.
 
-    The mean takes z by its share in the sum of ``t^r rate^rate_power``, the largest ``weighed`` rate so far; the sum
-    is kept over the newest rate's power, so it has no unit and does not underflow.
+    The weight of z in the mean is ``t^r rate^rate_power``, where the rate is the largest ``weighed`` one so far. The
+    sum of the weights is stored divided by the power of the newest rate, so it has no unit and does not underflow.
     """
     rate = xp.maximum(s.rate, weighed)
     one, fresh = xp.ones_like(rate), s.rate == 0
     ratio = xp.where(fresh, one, s.rate / xp.where(fresh, one, rate))
-    first = select(xp, rate_power == 0, 1.0, 0.0)  # the power of 0: a weight is left of steps without a rate, or none
+    first = select(xp, rate_power == 0, 1.0, 0.0)  # 0 to the power rate_power: the weight of steps whose rate was 0
     own = power(xp, t, r)
     weights = s.weights * xp.where(fresh, one * first, power(xp, ratio, rate_power)) + own
     share = own / weights
@@ -55,10 +55,10 @@ def averaged(
 
 
 def evaluation(p: Any, state: Any, *, beta: float = 0.9) -> Any:
-    """The mean x, at which a model is evaluated, from the parameter and the state of its leaf.
+    """Return the mean x, at which a model is evaluated, from the parameter and the state of its leaf.
 
-    Works on arrays of any library for every rule of this name; ``beta`` (``beta1`` in the Adam forms) is the rule's
-    and must not be 0, where x is not kept: ``x = (p - (1 - beta) z) / beta``.
+    It is ``x = (p - (1 - beta) z) / beta``, for arrays of any library and every schedule-free rule. ``beta`` is the
+    rule's (``beta1`` in the Adam forms). It must not be 0: the parameter is then z, and x is not stored.
     """
     return (p - (1.0 - beta) * state.z) / beta
 
@@ -86,9 +86,9 @@ def schedule_free(
 ) -> Law:
     """``z' = z - lr (d + weight_decay y)``, x the weighted mean of z, and the parameter ``y = beta x + (1 - beta) z``.
 
-    The inner rule has no learning rate and should have no momentum, which beta stands for. Weights are
-    ``t^r rate^rate_power`` with the largest rate so far, which ``warmup`` lets rise in so many steps.
-    :func:`optcore.rules.schedule_free.evaluation` gives x. Source: Defazio et al. 2024, eq. 3 to 5 and sec. 4.6;
+    The inner rule has no learning rate and should have no momentum, since beta takes its place. The weights are
+    ``t^r rate^rate_power`` with the largest rate so far, which rises in a line for the first ``warmup`` steps.
+    :func:`optcore.rules.schedule_free.evaluation` returns x. Source: Defazio et al. 2024, eq. 3 to 5 and sec. 4.6;
     weights of facebookresearch/schedule_free.
     """
     d, state = yield from inner(xp, p, g, s.inner, t)

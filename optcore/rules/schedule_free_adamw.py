@@ -1,4 +1,4 @@
-"""Schedule-free AdamW."""
+"""Schedule-free AdamW: AdamW that needs no learning-rate schedule, since it averages its iterates."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LIKE: Conventions = {"optax": {"late": True}, "keras": {"rate_power": 0.0}, "pap
 
 
 class ScheduleFreeAdamwState(NamedTuple):
-    z: Array  #: where Adam without momentum walks, the parameter at the start; unit [p]
+    z: Array  #: the point that Adam without momentum moves, the parameter at the start; unit [p]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
     rate: Array  #: largest learning rate so far; unit [p]
-    weights: Array  #: sum of the weights of the mean, over the newest rate's power; unit [1]
+    weights: Array  #: sum of the weights of the mean, divided by the power of the newest rate; unit [1]
 
 
 def start(xp: Namespace, p: Array) -> ScheduleFreeAdamwState:
@@ -49,8 +49,8 @@ def schedule_free_adamw(
 ) -> tuple[Array, ScheduleFreeAdamwState]:
     """``z' = z - lr (g / sqrt(v) + weight_decay y)``; the parameter is y, between z and its weighted mean x.
 
-    With ``late`` the walk's warm-up starts one step after the weights', at 0, as optax' does; Keras' mean is the
-    plain one, ``rate_power`` 0. :func:`optcore.rules.schedule_free.evaluation` gives x, of ``beta=beta1``.
+    With ``late`` the warm-up of z's rate starts at 0, one step after that of the weights, as in optax. Keras' mean is
+    the plain one, ``rate_power`` 0. :func:`optcore.rules.schedule_free.evaluation` with ``beta=beta1`` returns x.
     Source: Defazio et al. 2024, alg. 1; facebookresearch/schedule_free.
     """
     v = ema(beta2, s.v, g * g)

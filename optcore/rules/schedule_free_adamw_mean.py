@@ -1,4 +1,4 @@
-"""Schedule-free AdamW with the plain mean, which needs no memory of weights."""
+"""Schedule-free AdamW with the plain mean, which needs no state for the weights of the mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from optcore.typing import Array, Decay, Epsilon, Namespace, Scalar, Unit
 
 
 class ScheduleFreeAdamwMeanState(NamedTuple):
-    z: Array  #: where Adam without momentum walks, the parameter at the start; unit [p]
+    z: Array  #: the point that Adam without momentum moves, the parameter at the start; unit [p]
     v: Array  #: EMA of the squared gradient, zero at the start; unit [g^2]
 
 
@@ -45,8 +45,8 @@ def schedule_free_adamw_mean(
 ) -> tuple[Array, ScheduleFreeAdamwMeanState]:
     """``z' = z - lr g / sqrt(v)``, x the mean of z so far; the parameter is ``y = beta1 x + (1 - beta1) z``.
 
-    The decay is the template's, so it reaches y alone. Source: Defazio et al. 2024, eq. 3 to 5 with their plain
-    mean; keras.optimizers.ScheduleFreeAdamW.
+    The leaf template applies the decay, so that it acts on y and not on z. Source: Defazio et al. 2024, eq. 3 to 5
+    with their plain mean; keras.optimizers.ScheduleFreeAdamW.
     """
     v = ema(beta2, s.v, g * g)
     move = warmed(xp, lr, t, warmup) * (g / denominator(xp, v, bias_correction(xp, beta2, t), epsilon, 0.0, 0.0))

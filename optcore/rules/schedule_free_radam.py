@@ -32,11 +32,11 @@ def schedule_free_radam(
     plain: Annotated[float, Ge(0), Unit(g=-1)] = 1.0,
     weight_decay: Annotated[float, Ge(0), Unit(p=-1)] = 0.0,
 ) -> tuple[Array, ScheduleFreeAdamwState]:
-    """Schedule-free AdamW whose learning rate is rectified as RAdam's, which warms it up.
+    """Schedule-free AdamW whose learning rate is rectified as RAdam's, which acts as a warm-up.
 
-    While there are four degrees of freedom or fewer nothing moves; without ``silent`` the walk then takes gradient
-    steps, of ``plain`` times the gradient. Source: facebookresearch/schedule_free, RAdamScheduleFree; the
-    rectification of Liu et al. 2020, alg. 2.
+    While the degrees of freedom are four or fewer, nothing moves; without ``silent`` z then takes gradient steps, of
+    ``plain`` times the gradient. Source: facebookresearch/schedule_free, RAdamScheduleFree; the rectification of Liu et
+    al. 2020, alg. 2.
     """
     v, bc2 = ema(beta2, s.v, g * g), bias_correction(xp, beta2, t)
     have, most = freedom(xp, beta2, t)

@@ -1,4 +1,4 @@
-"""Schedule-free gradient descent."""
+"""Schedule-free gradient descent: it needs no learning-rate schedule, since it averages its iterates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from optcore.typing import Array, Decay, Namespace, NonNegative, Scalar, Unit
 
 
 class ScheduleFreeSgdState(NamedTuple):
-    z: Array  #: where gradient descent walks, the parameter at the start; unit [p]
+    z: Array  #: the point that gradient descent moves, the parameter at the start; unit [p]
     rate: Array  #: largest learning rate so far; unit [p/g]
-    weights: Array  #: sum of the weights of the mean, over the newest rate's power; unit [1]
+    weights: Array  #: sum of the weights of the mean, divided by the power of the newest rate; unit [1]
 
 
 def _start(xp: Namespace, p: Array) -> ScheduleFreeSgdState:
@@ -47,9 +47,9 @@ def schedule_free_sgd(
 ) -> tuple[Array, ScheduleFreeSgdState]:
     """``z' = z - lr (g + weight_decay y)``; the parameter is y, between z and its weighted mean x.
 
-    ``schedule_free(sgd)`` as one rule. With ``late`` the walk's warm-up starts one step after the weights', at 0,
-    as optax' does. :func:`optcore.rules.schedule_free.evaluation` gives x. Source: Defazio et al. 2024, eq. 3 to 5;
-    facebookresearch/schedule_free.
+    It is ``schedule_free(sgd)`` as one rule. With ``late`` the warm-up of z's rate starts at 0, one step after that of
+    the weights, as in optax. :func:`optcore.rules.schedule_free.evaluation` returns x.
+    Source: Defazio et al. 2024, eq. 3 to 5; facebookresearch/schedule_free.
     """
     weighed = warmed(xp, lr, t, warmup)
     rate = warmed(xp, lr, t - 1, warmup) if late else weighed

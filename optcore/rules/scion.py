@@ -37,13 +37,14 @@ def scion(
     iterations: Count = 5,
     layout: Layout | None = None,
 ) -> tuple[Array, ScionState]:
-    """The momentum's point on the ball of a norm, of radius ``scale``.
+    """The point of a norm's ball, of radius ``scale``, that has the largest inner product with the momentum.
 
-    "spectral" orthogonalizes, times ``sqrt(out/in)`` (at least 1 with ``cap``) and over the number of a kernel's
-    positions; "sign" takes signs, over in; "row" scales the weights of each output to length ``1/sqrt(in)``, and
-    "column" those of each input to ``sqrt(out)``. Without ``normalize`` in counts as 1 in all but the last. Leaves
-    of fewer than two axes are scaled to RMS 1. The constrained form is ``weight_decay=1``: its step is
-    ``(1 - lr) p - lr d``. Source: Pethick et al. 2025, alg. 1, 2 and table 2; their average of 0.1 new gradient.
+    Norm "spectral" orthogonalizes the momentum, multiplies it by ``sqrt(out/in)`` (at least 1 with ``cap``) and divides
+    it by the number of a kernel's positions. "sign" takes signs and divides by in. "row" scales the weights of each
+    output to length ``1/sqrt(in)``, "column" those of each input to length ``sqrt(out)``. Without ``normalize`` in is
+    taken as 1, except in "column". Leaves of fewer than two axes are scaled to RMS 1. The constrained form is
+    ``weight_decay=1``: its step is ``(1 - lr) p - lr d``.
+    Source: Pethick et al. 2025, alg. 1, 2 and table 2; their average of 0.1 new gradient.
     """
     m = ema(beta, s.m, g)
     n = m.shape

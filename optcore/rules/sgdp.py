@@ -1,4 +1,4 @@
-"""SGDP: momentum whose step leaves out what only lengthens a scale-invariant weight."""
+"""SGDP: momentum without the part of the step that only lengthens a scale-invariant weight."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def sgdp(
     weight_decay: Annotated[float, Ge(0), Unit(g=1, p=-1)] = 0.0,
     layout: Layout | None = None,
 ) -> tuple[Array, MomentumState]:
-    """Momentum in its sum form less its part along p, for leaves that look scale-invariant, as in AdamP.
+    """Momentum in its sum form less its part along p, for leaves that are taken to be scale-invariant, as in AdamP.
 
-    The decay is divided by ``1 - beta`` and multiplied by ``decay_ratio`` on such leaves, so the rule owns it;
-    dampening acts on the first step too. Source: Heo et al. 2021, alg. 1; clovaai/AdamP.
+    The decay is divided by ``1 - beta``, and on such leaves multiplied by ``decay_ratio``, so the rule owns it.
+    Dampening acts on the first step too. Source: Heo et al. 2021, alg. 1; clovaai/AdamP.
     """
     m = beta * s.m + (1.0 - dampening) * g
     d = g + beta * m if nesterov else m

@@ -1,4 +1,4 @@
-"""SGDW: momentum with a decay that does not pass through the buffer."""
+"""SGDW: momentum with decoupled weight decay, which does not enter the buffer."""
 
 from __future__ import annotations
 

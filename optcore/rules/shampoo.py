@@ -18,18 +18,18 @@ AXES = 4
 
 class ShampooState(NamedTuple):
     first: Array  #: sum or EMA of the gram matrices of the first axis; unit [g^2]
-    second: Array  #: of the second axis, 0-d where there is none; unit [g^2]
-    third: Array  #: of the third axis, 0-d where there is none; unit [g^2]
-    fourth: Array  #: of all further axes as one, 0-d where there is none; unit [g^2]
-    size: Array  #: what the roots' matrices were divided by, set at the first step; unit [g^2]
+    second: Array  #: the same of the second axis, 0-d for leaves without one; unit [g^2]
+    third: Array  #: the same of the third axis, 0-d for leaves without one; unit [g^2]
+    fourth: Array  #: the same of all further axes as one, 0-d for leaves without them; unit [g^2]
+    size: Array  #: the number by which matrices were divided before their roots, set at the first step; unit [g^2]
     first_root: Array  #: (first / size)^(-1/2k), set at the first step; unit [1]
-    second_root: Array  #: of the second axis, 0-d where there is none; unit [1]
-    third_root: Array  #: of the third axis, 0-d where there is none; unit [1]
-    fourth_root: Array  #: of all further axes as one, 0-d where there is none; unit [1]
+    second_root: Array  #: the root of the second axis, 0-d for leaves without one; unit [1]
+    third_root: Array  #: the root of the third axis, 0-d for leaves without one; unit [1]
+    fourth_root: Array  #: the root of all further axes as one, 0-d for leaves without them; unit [1]
 
 
 def _gathered(xp: Namespace, g: Array, s: ShampooState, beta: Scalar | None) -> list[Array]:
-    """The statistics with this gradient in them."""
+    """Return the gram matrices of all axes with those of this gradient added to them."""
     g = xp.reshape(g, axes_of(g, AXES))
     flat = [unfolded(xp, g, axis) for axis in range(g.ndim)]
     return [
@@ -80,9 +80,10 @@ def shampoo(
 ) -> tuple[Array, ShampooState]:
     """The gradient times ``(L + epsilon I)^(-1/2k)`` along each of its k axes, L the sum of its gram matrices there.
 
-    With a ``beta`` L is their moving average. The roots are taken at steps 1, 1 + interval, ...; they are roots of
-    ``L / size``, and ``sqrt(size)`` is divided by once. Axes from the fourth on count as one. For a norm of another
-    rule see ``graft``. Source: Gupta et al. 2018, alg. 2; the averages of Anil et al. 2020.
+    With a ``beta`` L is their moving average. The roots are computed at steps 1, 1 + interval, ...; they are roots of
+    ``L / size``, and the direction is divided by ``sqrt(size)`` once. Axes from the fourth on count as one.
+    ``graft`` gives the direction the length of another rule's.
+    Source: Gupta et al. 2018, alg. 2; the averages of Anil et al. 2020.
     """
     statistics = _gathered(xp, g, s, beta)
     d = xp.reshape(g, axes_of(g, AXES))

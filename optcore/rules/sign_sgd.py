@@ -1,4 +1,4 @@
-"""signSGD."""
+"""signSGD: the sign of the gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from optcore.typing import Array, Namespace, Scalar
 
 @rule(family="sign", lr=1e-3, like={"optax": {}, "paper": {}}, title="SignSGD")
 def sign_sgd(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> tuple[Array, NoState]:
-    """The sign of the gradient, 0 where it is 0; of its momentum it is ``signum``.
+    """The sign of the gradient, 0 where the gradient is 0; ``signum`` takes the sign of the momentum.
 
     Source: Bernstein et al. 2018, alg. 1; learning rate as signum's.
     """

@@ -1,4 +1,4 @@
-"""Signum."""
+"""Signum: the sign of the momentum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SignumState(NamedTuple):
 def signum(
     xp: Namespace, p: Array, g: Array, s: SignumState, t: Scalar, *, beta: Decay = 0.9
 ) -> tuple[Array, SignumState]:
-    """The sign of the momentum; with ``beta=0`` signSGD.
+    """The sign of the momentum; with ``beta=0`` it is signSGD.
 
     Source: Bernstein et al. 2018, alg. 2.
     """

@@ -30,8 +30,9 @@ def simplified_ademamix(
     epsilon: Epsilon = 1e-8,
     epsilon_root: EpsilonRoot = 0.0,
 ) -> tuple[Array, SimplifiedAdemamixState]:
-    """``(m + alpha g) / sqrt(n)`` where m is a sum, up to ``1 / (1 - beta1)`` gradients large: mind the learning rate.
+    """``(m + alpha g) / sqrt(n)``, where m is a decaying sum of gradients.
 
+    The sum is up to ``1 / (1 - beta1)`` times as large as a gradient, for which the learning rate must allow.
     Source: Morwani et al. 2025, alg. 1; defaults of optax.contrib.simplified_ademamix, rate of pytorch_optimizer.
     """
     m, n = beta1 * s.m + g, ema(beta2, s.n, g * g)

@@ -1,4 +1,4 @@
-"""SM3: Adagrad whose memory is a vector for each axis."""
+"""SM3: Adagrad whose state is a vector for each axis in place of a number for each element."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AXES = 5
 
 class SM3State(NamedTuple):
     m: Array  #: EMA of the direction, zero at the start; unit [1]
-    axis0: Array  #: largest second moment over the other axes, axes kept; unit [g^2]
+    axis0: Array  #: largest second moment over all axes but the first, axes kept; unit [g^2]
     axis1: Array  #: the same of the second axis, 0-d for leaves without one; unit [g^2]
     axis2: Array  #: the same of the third axis; unit [g^2]
     axis3: Array  #: the same of the fourth axis; unit [g^2]
@@ -24,7 +24,7 @@ class SM3State(NamedTuple):
 
 
 def _folded(xp: Namespace, x: Array) -> Array:
-    """A leaf as an array of one to five axes."""
+    """Return a leaf as an array of one to five axes; further axes are merged into the fifth."""
     if 0 < x.ndim <= AXES:
         return x
     rest = 1
@@ -66,11 +66,11 @@ def sm3(
     beta2: UnitInterval = 1.0,
     epsilon_root: Annotated[float, Ge(0), Unit(g=2)] = 0.0,
 ) -> tuple[Array, SM3State]:
-    """``g / sqrt(v)`` in a moving average, where v is ``g^2`` on top of the least that an element's axes remember.
+    """A moving average of ``g / sqrt(v)``, where v is ``g^2`` plus the smallest of the numbers stored for the element.
 
-    Each axis remembers the largest v at each of its places. With ``beta2`` of 1 moments are summed, below it they
-    fade as ``beta2 v + (1 - beta2) g^2``; 0/0 is 0. Source: Anil et al. 2019, alg. SM3-II; optax adds 1e-8 in
-    the root.
+    Each axis stores, for each of its indices, the largest v there; an element has one such number from every axis.
+    With ``beta2`` of 1 squares are summed; with a smaller one they are averaged as ``beta2 v + (1 - beta2) g^2``. 0/0
+    is 0. Source: Anil et al. 2019, alg. SM3-II; optax adds 1e-8 in the root.
     """
     x = _folded(xp, g)
     memory: list[Any] = list(s[1 : 1 + x.ndim])

@@ -16,14 +16,14 @@ from optcore.typing import Array, Count, Decay, Epsilon, Namespace, NonNegative,
 class SoapState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
     v: Array  #: EMA of the squared gradient in the eigenbasis, zero at the start; unit [g^2]
-    left: Array  #: EMA of g g^T, 0-d where a side is not rotated; unit [g^2]
-    right: Array  #: EMA of g^T g, 0-d where a side is not rotated; unit [g^2]
-    rows: Array  #: eigenbasis of left, 0-d where a side is not rotated; unit [1]
-    columns: Array  #: eigenbasis of right, 0-d where a side is not rotated; unit [1]
+    left: Array  #: EMA of g g^T, 0-d if that side is not rotated; unit [g^2]
+    right: Array  #: EMA of g^T g, 0-d if that side is not rotated; unit [g^2]
+    rows: Array  #: eigenbasis of left, 0-d if that side is not rotated; unit [1]
+    columns: Array  #: eigenbasis of right, 0-d if that side is not rotated; unit [1]
 
 
 def _matrix(xp: Namespace, x: Array) -> Array:
-    """A vector as the matrix of one column that it is."""
+    """Return a vector as a matrix of one column, and a matrix as it is."""
     return xp.reshape(x, (x.shape[0], 1)) if x.ndim == 1 else x
 
 
@@ -45,7 +45,7 @@ def _first(xp: Namespace, p: Array, g: Array, s: SoapState, t: Scalar) -> SoapSt
 
 
 def _again(xp: Namespace, p: Array, g: Array, s: SoapState, t: Scalar) -> SoapState:
-    """One step of orthogonal iteration, with the second moment's axes put in the new order."""
+    """Update both bases by one orthogonal iteration, and put the second moment's axes into the new order."""
     if s.left.ndim:
         order, rows = sorted_basis(xp, s.left, s.rows)
         s = s._replace(v=xp.take(s.v, order, axis=0), rows=rows)
@@ -56,7 +56,7 @@ def _again(xp: Namespace, p: Array, g: Array, s: SoapState, t: Scalar) -> SoapSt
 
 
 def _turned(xp: Namespace, x: Array, s: SoapState, *, back: bool = False) -> Array:
-    """A leaf in the eigenbasis of those of its sides that have one, or back from there."""
+    """Rotate a leaf into the eigenbases of its sides, or ``back`` from them; a side without one is not rotated."""
     y = _matrix(xp, x) if s.rows.ndim else x
     if s.rows.ndim:
         y = (s.rows if back else xp.matrix_transpose(s.rows)) @ y
@@ -95,11 +95,10 @@ def soap(
 ) -> tuple[Array, SoapState]:
     """Adam on the gradient rotated by the eigenvectors of ``left`` and ``right``, rotated back.
 
-    The first step only gathers, without a decay too, so the rule owns it: ``p' = p - lr d``, then
-    ``p' - lr weight_decay p'``. The basis is found at the second step and turned every ``interval`` steps. Sides
-    longer than ``max_dim`` are not rotated; leaves that are no matrix take plain Adam steps, but for vectors with
-    ``precondition_1d``. ``normalize`` scales the direction to RMS 1. Source: Vyas et al. 2024, alg. 3;
-    nikhilvyas/SOAP.
+    The first step only gathers statistics and does not decay either, so the rule owns the decay: ``p' = p - lr d``,
+    then ``p' - lr weight_decay p'``. The basis is computed at the second step and updated every ``interval`` steps.
+    Sides longer than ``max_dim`` are not rotated. Leaves that are no matrix take plain Adam steps, except vectors with
+    ``precondition_1d``. ``normalize`` scales the direction to RMS 1. Source: Vyas et al. 2024, alg. 3; nikhilvyas/SOAP.
     """
     k = on(xp, t).maximum(t - 1, 1)
     bc1, bc2 = bias_correction(xp, beta1, k), bias_correction(xp, beta2, k)

@@ -19,9 +19,9 @@ LIKE: Conventions = {
 
 class SophiaState(NamedTuple):
     m: Array  #: EMA of the gradient, zero at the start; unit [g]
-    h: Array  #: EMA of the estimates, zero at the start; unit [g/p]
-    estimate: Array  #: the Hessian's diagonal as the caller last wrote it, zero at the start; unit [g/p]
-    old: Array  #: h at the end of the last step, 0-d where it is not used; unit [g/p]
+    h: Array  #: EMA of the estimates of the Hessian's diagonal, zero at the start; unit [g/p]
+    estimate: Array  #: the estimate that the caller wrote last, zero at the start; unit [g/p]
+    old: Array  #: h at the end of the last step, 0-d without delayed; unit [g/p]
 
 
 def _start(xp: Namespace, p: Array, *, delayed: bool = False) -> SophiaState:
@@ -58,14 +58,15 @@ def sophia(
     debias: bool = False,
     delayed: bool = False,
 ) -> tuple[Array, SophiaState]:
-    """``m / max(gamma h, epsilon)``, clipped to ``threshold``; h is the average of what ``estimate`` holds.
+    """``m / max(gamma h, epsilon)``, clipped to ``threshold``; h is the moving average of ``estimate``.
 
-    A law has one gradient and no loss, so the caller writes the estimate into the state before the steps 1,
-    1 + interval, ..., which take it in: Hutchinson's ``u (H u)``, or ``B g^2`` of B labels drawn from the model
-    (Gauss-Newton-Bartlett, with gamma 0.05). A state is a tuple: ``s = s._replace(estimate=e)``; with torch
-    ``optimizer.state[p]["estimate"].copy_(e)`` after ``init_state()``, in optax ``update(..., estimate=e)`` or
-    ``update(..., obj_fn=loss)``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. ``delayed``
-    steps by the h from before, as optax does. Source: Liu et al. 2023, alg. 3; optax.contrib.sophia.
+    A law receives a gradient and no loss. So the caller writes an estimate of the Hessian's diagonal into the state
+    before each of the steps 1, 1 + interval, ..., which use it: Hutchinson's ``u (H u)``, or ``B g^2`` of B labels
+    drawn from the model (Gauss-Newton-Bartlett, with gamma 0.05). A state is a tuple: ``s = s._replace(estimate=e)``;
+    with torch ``optimizer.state[p]["estimate"].copy_(e)`` after ``init_state()``, in optax ``update(..., estimate=e)``
+    or ``update(..., obj_fn=loss)``, in :class:`optcore.backends.Optimizer` ``state.leaves[i].estimate``. With
+    ``delayed`` the step uses the h of the previous step, as optax does.
+    Source: Liu et al. 2023, alg. 3; optax.contrib.sophia.
     """
     m = ema(beta1, s.m, g)
     top = m / bias_correction(xp, beta1, t) if debias else m

@@ -1,4 +1,4 @@
-"""Adam that leaves rows without a gradient alone."""
+"""Sparse Adam: Adam that does not change rows whose gradient is zero."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def sparse_adam(
     beta2: Decay = 0.999,
     epsilon_hat: Epsilon = 1e-8,
 ) -> tuple[Array, AdamState]:
-    """Adam where a row of the gradient has an element that is not 0; other rows and their moments rest.
+    """Adam on each row whose gradient has an element that is not 0; other rows and their moments are not changed.
 
-    A row is what one index of the first axis holds, as one word of an embedding. The correction counts every step,
-    also those in which a row rested. Source: torch.optim.SparseAdam, where a row is one that the gradient stores.
+    A row is the slice of one index of the first axis, such as one word of an embedding. The bias correction counts
+    every step, also those in which a row did not change.
+    Source: torch.optim.SparseAdam, where a row is one that the gradient stores.
     """
     axes = tuple(range(1, g.ndim))
-    rests = (xp.max(xp.abs(g), axis=axes, keepdims=True) if axes else xp.abs(g)) == 0  # a NaN does not rest
+    rests = (xp.max(xp.abs(g), axis=axes, keepdims=True) if axes else xp.abs(g)) == 0  # False for a row with a NaN
     none = xp.zeros_like(g)
     m, v = xp.where(rests, s.m, ema(beta1, s.m, g)), xp.where(rests, s.v, ema(beta2, s.v, g * g))
     bc1, bc2 = bias_correction(xp, beta1, t), bias_correction(xp, beta2, t)

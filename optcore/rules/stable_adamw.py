@@ -1,4 +1,4 @@
-"""StableAdamW: AdamW whose step is cut by the RMS of what Adafactor clips."""
+"""StableAdamW: AdamW with the update clipping of Adafactor."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def stable_adamw(
 ) -> tuple[Array, AdamState]:
     """Adam's direction and the decay, both divided by ``max(1, RMS(g / sqrt(v)))`` of the leaf.
 
-    The averages are corrected as they are formed, by ``beta (1 - beta^(t-1)) / (1 - beta^t)`` in place of beta.
-    The decay is cut too, so the rule owns it. Source: Wortsman et al. 2023, alg. 2; defaults of
+    The averages are corrected while they are formed: ``beta (1 - beta^(t-1)) / (1 - beta^t)`` takes the place of beta.
+    The decay is divided too, so the rule owns it. Source: Wortsman et al. 2023, alg. 2; defaults of
     pytorch_optimizer.
     """
     new1, new2 = (1.0 - beta1) / bias_correction(xp, beta1, t), (1.0 - beta2) / bias_correction(xp, beta2, t)

@@ -1,4 +1,4 @@
-"""Tiger: the sign of a momentum that gathers gradients too, in steps relative to the parameter's size."""
+"""Tiger: the sign of a momentum that can accumulate several gradients, with steps relative to the parameter's size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from optcore.typing import Array, Count, Decay, Namespace, NonNegative, Scalar, 
 
 Use = Literal["shape", "gain", "weight", "embedding", "offset", "factor"]
 
-END = r"([/.](raw_)?value)?$"  # nnx keeps a parameter's array under its name
+END = r"([/.](raw_)?value)?$"  # nnx stores a parameter's array as ``value`` or ``raw_value`` under its name
 NAMES = {
     r"(^|[/.])(weight|scale|gain)" + END: {"use": "gain"},
     r"(?i)(^|[/.])([^/.]*embed(ding)?s?|embed_(tokens|positions)|wte|wpe)([/.]weight)?" + END: {"use": "embedding"},
     r"(^|[/.])[^/.]*gamma[^/.]*" + END: {"use": "factor"},
     r"(^|[/.])[^/.]*(bias|beta)[^/.]*" + END: {"use": "offset"},
 }
-"""The classes of the source (gamma, bias and beta, embeddings), with what torch, JAX' libraries and Keras call them."""
+"""Patterns of leaf paths in torch, JAX' libraries and Keras for the source's classes: gamma, bias, beta, embeddings."""
 
 
 class TigerState(NamedTuple):
@@ -29,7 +29,7 @@ class TigerState(NamedTuple):
 
 
 def _size(xp: Namespace, p: Array, use: Use, half: Scalar) -> Any:
-    """What a step of rate 1 is measured by: the parameter's RMS, a row's for an embedding, ``half`` for vectors."""
+    """Return the length of a step of rate 1: the parameter's RMS, each row's for an embedding, ``half`` for vectors."""
     if use == "embedding" and p.ndim:
         return xp.sqrt(xp.mean(p * p, axis=-1, keepdims=True))
     return half if use in ("offset", "factor") else rms(xp, p)
@@ -52,15 +52,15 @@ def tiger(
     half: Annotated[float, Ge(0), Unit(p=1)] = 0.5,
     centre: Annotated[float, Gt(0), Unit(p=1)] = 1.0,
 ) -> tuple[Array, TigerState]:
-    """``lr size (sign(m) + weight_decay p)`` once in ``every`` steps, whose gradients m has gathered by then.
+    """``lr size (sign(m) + weight_decay p)`` once in ``every`` steps, where m has accumulated their gradients.
 
     ``size`` is RMS(p) for weights, each row's for an "embedding", and ``half`` for an "offset" (bias, beta) and a
-    "factor" (gamma), which do not decay. "shape" takes leaves of two axes and more for weights, others for offsets,
-    but where a leaf has a name it is the name's class, as the source has it: bias and beta, gamma, embeddings. Ours
-    is that torch's, Keras' and JAX' other names count too, as wte, and that a weight, scale or gain is a "gain", a
-    factor of at most one axis, else a weight: so are the weights of norms in a Sequential, whose layers have no
-    names, and also the slopes of a PReLU. Without any name, as behind torch's ``parameters()``, axes alone decide.
-    A gradient with a NaN leaves m and draws p towards 0, a factor towards ``centre``, by ``shrink``.
+    "factor" (gamma), which do not decay. ``use`` is the class of a leaf. By default its name decides, with the source's
+    names: bias and beta, gamma, embeddings. This library adds other names of torch, Keras and JAX, such as wte, and
+    the class "gain" for names such as weight, scale or gain: a factor if it has at most one axis, else a weight. That
+    covers the weights of norms in a Sequential, whose layers have no names, and also the slopes of a PReLU. A leaf
+    without a name, as from torch's ``parameters()``, has class "shape": a weight if it has two axes or more, else an
+    offset. A gradient with a NaN leaves m unchanged and moves p towards 0, a factor towards ``centre``, by ``shrink``.
     Source: Su 2023 (kexue.fm 9512) and bojone/tiger.
     """
     if use in ("shape", "gain"):

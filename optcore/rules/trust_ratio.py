@@ -9,7 +9,7 @@ from optcore.typing import Array, Namespace, Scalar
 
 @rule(family="link", kind="leafwise")
 def trust_ratio(xp: Namespace, p: Array, g: Array, s: NoState, t: Scalar) -> tuple[Array, NoState]:
-    """Scale a direction to the length of the parameter: ``g |p| / |g|``, g itself where a norm is 0.
+    """``g |p| / |g|``: the direction scaled to the length of the parameter, or g itself if a norm is 0.
 
     ``chain(adam, trust_ratio)`` is LAMB with the decay outside the ratio, as Keras has it.
     Source: You et al. 2020, alg. 2 with phi the identity.

@@ -13,7 +13,7 @@ Rate = Annotated[float, Ge(0), Unit(g=-1, p=1)]
 
 
 class VelocityState(NamedTuple):
-    velocity: Array  #: what the last step added to p, zero at the start; unit [p]
+    velocity: Array  #: the displacement that the last step added to p, zero at the start; unit [p]
 
 
 @rule(VelocityState, family="descent", owns="lr")
@@ -22,7 +22,7 @@ def velocity(
 ) -> tuple[Array, VelocityState]:
     """``velocity = beta velocity - lr g``, which is added to p.
 
-    A change of learning rate reaches only what is added from then on. Source: Sutskever et al. 2013,
+    A change of the learning rate acts only on gradients that are added from then on. Source: Sutskever et al. 2013,
     eq. 1 and 2; keras.optimizers.SGD.
     """
     new = beta * s.velocity - lr * g

@@ -35,10 +35,10 @@ def yogi(
     beta2: Decay = 0.999,
     epsilon: Epsilon = 1e-3,
 ) -> tuple[Array, AdamState]:
-    """Adam with ``v - (1 - beta2) sign(v - g^2) g^2`` for its second moment, which so grows no faster than it falls.
+    """Adam with ``v - (1 - beta2) sign(v - g^2) g^2`` as second moment, whose change does not depend on v itself.
 
-    Both moments start above zero and are corrected all the same, as in the implementations.
-    Source: Zaheer et al. 2018, alg. 2; starts of the authors' code, which optax shares.
+    Both moments start above zero and are corrected for a start at zero nevertheless, as in the implementations.
+    Source: Zaheer et al. 2018, alg. 2; initial values of the authors' code, which optax shares.
     """
     m, square = ema(beta1, s.m, g), g * g
     v = s.v - (1.0 - beta2) * xp.sign(s.v - square) * square

@@ -1,4 +1,4 @@
-"""Every schedule, found by being in a file of this folder: ``optcore.schedules.cosine``."""
+"""All schedules, such as ``optcore.schedules.cosine``: each is found because it is in a file of this folder."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["batch_growth", "batch_residual", "clocked", "grown"]
 
 
 def grown(xp: Any, share: Any, start: int, limit: int) -> Any:
-    """The batch in micro-batches where the rate is this share of its first: a whole number in [start, limit]."""
+    """Return the number of micro-batches in [start, limit] for a rate that is ``share`` times its first value."""
     size = xp.floor(start / xp.maximum(share, SMALLEST) + 0.5)
     return xp.minimum(xp.maximum(size, 1.0 * start), 1.0 * limit)
 
@@ -32,9 +32,10 @@ def _starts(*, decay: Any, start: int, limit: int) -> None:
 
 @schedule(guard=_starts)
 def batch_growth(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Count) -> Any:
-    """``round(start * decay(0)/decay(e))`` in [start, limit]: how many micro-batches make one update.
+    """``round(start * decay(0)/decay(e))`` in [start, limit], the number of micro-batches that make one update.
 
-    The step e is the decay's own, ``start`` micro-batches each; :func:`optcore.recipes.growing_batch` converts it.
+    The step e counts the decay's own updates, of ``start`` micro-batches each; ``optcore.recipes.growing_batch``
+    converts it to the fewer updates of the growing batch.
     Source: Smith, Kindermans, Ying & Le 2018: the noise lr N/B falls by a larger B as by a smaller lr.
     """
     return grown(xp, _share(xp, e, decay), start, limit)
@@ -42,9 +43,9 @@ def batch_growth(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Cou
 
 @schedule(guard=_starts)
 def batch_residual(xp: Any, e: Any, *, decay: ScheduleOr, start: Count, limit: Count) -> Any:
-    """``decay(e) * B(e)/start`` with B of :data:`batch_growth`: the learning rate that is left to fall.
+    """``decay(e) * B(e)/start`` with B of :data:`batch_growth`: the learning rate that goes with the growing batch.
 
-    The step e is the decay's own, as in :data:`batch_growth`.
+    It falls only once the batch has reached its limit. The step e is the decay's own, as in :data:`batch_growth`.
     Source: Smith, Kindermans, Ying & Le 2018: with it lr/B is that of the decay at every step.
     """
     return resolve(decay, xp, e) * (grown(xp, _share(xp, e, decay), start, limit) / start)
@@ -59,10 +60,10 @@ def _from_the_start(*, sizes: Any, **others: Any) -> None:
 
 @schedule(guard=_from_the_start)
 def clocked(xp: Any, e: Any, *, of: ScheduleOr, sizes: Points, start: Count) -> Any:
-    """``of`` at step ``M(e)/start``, where M(e) counts the micro-batches before update e.
+    """The schedule ``of`` at step ``M(e)/start``, where M(e) counts the micro-batches before update e.
 
-    ``sizes`` are pairs (update, micro-batches) that hold from their update on; ``of`` counts updates of ``start``
-    micro-batches each. Source: Smith, Kindermans, Ying & Le 2018, who compare by epochs.
+    ``sizes`` are pairs (update, micro-batches), each valid from its update on; the steps of ``of`` are updates of
+    ``start`` micro-batches. Source: Smith, Kindermans, Ying & Le 2018, who compare by epochs.
     """
     before, micro = 0.0, sizes[0][1] * e
     for (a, size), (b, larger) in itertools.pairwise(sizes):

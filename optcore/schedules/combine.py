@@ -18,7 +18,7 @@ def _one_less(*, parts: Any, boundaries: Any) -> None:
 
 @schedule(guard=_one_less)
 def join(xp: Any, e: Any, *, parts: Schedules, boundaries: Steps) -> Any:
-    """The parts one after the other, each from its boundary on with a step that starts at 0 there.
+    """The parts one after the other; each part begins at its boundary, where its own step is 0.
 
     Source: optax join_schedules; torch's SequentialLR.
     """
@@ -46,7 +46,7 @@ def _apart(*, low: Any, high: Any, **others: Any) -> None:
 def proportion(
     xp: Any, e: Any, *, of: ScheduleOr, low: Finite, high: Finite, to_low: Finite = 2.0, to_high: Finite = 2.0
 ) -> Any:
-    """A schedule mapped in a line, ``low`` to ``to_low`` and ``high`` to ``to_high``.
+    """The values of a schedule mapped by a line that takes ``low`` to ``to_low`` and ``high`` to ``to_high``.
 
     Source: Zhuang et al. 2022 (GSAM, its rho); pytorch_optimizer's ProportionScheduler and its defaults.
     """

@@ -21,10 +21,11 @@ Growth = Annotated[float, Ge(1), Lt(math.inf)]
 
 
 def cycle(xp: Any, e: Any, first: int, growth: Any) -> tuple[Any, Any, Any]:
-    """Which cycle it is at step e, the steps since it began and its length: each next is ``growth`` times as long.
+    """Return the index of the cycle that step e is in, the steps since it began, and its length.
 
-    The logarithm may be rounded to either side of a boundary: what it says is checked by the cycle's own beginning,
-    which is a whole step for a whole growth, and else known to a few units in the last place of e.
+    Each next cycle is ``growth`` times as long as the one before. The index comes from a logarithm, which may be
+    rounded to either side of a boundary. So it is compared with the beginning of that cycle, which is a whole step for
+    a whole growth, and else is known to a few units in the last place of e.
     """
     if growth == 1:
         index, since = turns(xp, e, first)
@@ -57,9 +58,10 @@ def sgdr(
 ) -> Any:
     """Warm restarts: half a cosine from ``peak`` towards ``floor`` in each cycle, the next ``growth`` times as long.
 
-    Each next cycle has ``shrink`` times the amplitude over the floor (Keras' m_mul), or times the peak (timm). Behind
-    the last of ``cycles``, where they are counted, it stays at the floor. Source: Loshchilov & Hutter 2017 (SGDR),
-    eq. 5; T_0 = first and T_mult = growth of torch's CosineAnnealingWarmRestarts.
+    In each next cycle the amplitude over the floor is multiplied by ``shrink`` (Keras' m_mul), or with
+    ``shrinks="peak"`` the peak is (timm). If ``cycles`` is given, the value stays at the floor after so many cycles.
+    Source: Loshchilov & Hutter 2017 (SGDR), eq. 5; T_0 = first and T_mult = growth of torch's
+    CosineAnnealingWarmRestarts.
     """
     index, since, length = cycle(xp, e, first, growth)
     share = power(xp, shrink, index)
@@ -70,7 +72,7 @@ def sgdr(
 
 def _room(*, warmup: int, first: int, **others: Any) -> None:
     if not warmup < first:
-        raise ValueError(f"warmup={warmup} leaves nothing of a cycle of first={first} steps")
+        raise ValueError(f"warmup={warmup} takes all of a cycle of first={first} steps; give a warmup below first")
 
 
 @schedule(guard=_room)
@@ -86,10 +88,11 @@ def warmup_restarts(
     floor: NonNegative = 0.0,
     shrink: Positive = 0.9,
 ) -> Any:
-    """In each cycle a line of ``warmup`` steps from ``floor`` to the peak, then half a cosine back; ``floor`` at last.
+    """A line of ``warmup`` steps from ``floor`` to the peak and half a cosine back, in each of ``cycles`` cycles.
 
-    What follows the warm-up grows ``growth`` times from cycle to cycle, the peak shrinks ``shrink`` times. Source:
-    pytorch_optimizer's CosineAnnealingWarmupRestarts, which cuts growing cycles to whole steps and does not end.
+    From cycle to cycle the length of the cosine is multiplied by ``growth`` and the peak by ``shrink``; after the last
+    cycle the value is ``floor``. Source: pytorch_optimizer's CosineAnnealingWarmupRestarts, which cuts growing cycles
+    to whole steps and does not end.
     """
     value, begin = floor + 0.0 * e, 0.0
     for i in range(cycles):
@@ -105,7 +108,7 @@ def warmup_restarts(
 
 @schedule()
 def hard_restarts(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: Positive = 1.0) -> Any:
-    """``peak (1 + cos(pi f)) / 2`` with f the part behind the point of ``cycles e/steps``, and 0 from e = steps on.
+    """``peak (1 + cos(pi f)) / 2`` with f the fractional part of ``cycles e/steps``, and 0 from e = steps on.
 
     Source: transformers' get_cosine_with_hard_restarts_schedule_with_warmup.
     """
@@ -116,8 +119,9 @@ def hard_restarts(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: P
 
 @schedule()
 def snapshot(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: Count) -> Any:
-    """Half a cosine from ``peak`` in each of ``cycles`` cycles of ceil(steps/cycles): save the weights at their ends.
+    """Half a cosine from ``peak`` in each of ``cycles`` cycles of ceil(steps/cycles) steps.
 
+    An ensemble is made of the weights saved at the end of each cycle.
     Source: Huang et al. 2017 (snapshot ensembles), whose t is e + 1.
     """
     length = -(-steps // cycles)
@@ -127,7 +131,7 @@ def snapshot(xp: Any, e: Any, *, peak: NonNegative, steps: Count, cycles: Count)
 
 @schedule()
 def swa_cycle(xp: Any, e: Any, *, high: NonNegative, low: NonNegative, length: Count) -> Any:
-    """A line from ``high`` towards ``low``, which is reached at the last step of each cycle; with length 1 always low.
+    """A line from ``high`` to ``low``, which it reaches at the last step of each cycle; with length 1 always ``low``.
 
     Source: Izmailov et al. 2018 (SWA), whose i is e + 1.
     """
@@ -136,7 +140,7 @@ def swa_cycle(xp: Any, e: Any, *, high: NonNegative, low: NonNegative, length: C
 
 
 def _wave(xp: Any, e: Any, up: int, down: int | None) -> tuple[Any, Any]:
-    """A triangle between 0 and 1, and how many are complete."""
+    """Return the value in [0, 1] of a triangle wave at step e, and the number of triangles that are complete."""
     total = up + (up if down is None else down)
     index, inside = turns(xp, e, total)
     return xp.where(inside <= up, inside / up, (total - inside) / (total - up)), index
@@ -144,9 +148,10 @@ def _wave(xp: Any, e: Any, up: int, down: int | None) -> tuple[Any, Any]:
 
 @schedule()
 def triangular(xp: Any, e: Any, *, base: NonNegative, peak: NonNegative, up: Count, down: Count | None = None) -> Any:
-    """Lines from ``base`` to ``peak`` in ``up`` steps and back in ``down``, again and again.
+    """Lines from ``base`` to ``peak`` in ``up`` steps and back in ``down`` steps, again and again.
 
-    With a base above the peak the cycle of a momentum. Source: Smith 2017 (cyclical learning rates); torch's CyclicLR.
+    With a base above the peak it is the cycle of a momentum, which falls while the rate rises.
+    Source: Smith 2017 (cyclical learning rates); torch's CyclicLR.
     """
     wave, _ = _wave(xp, e, up, down)
     return between(base, peak, wave)
@@ -170,7 +175,7 @@ def exp_range(
 
 @schedule()
 def normalized_decay(xp: Any, e: Any, *, value: NonNegative, first: Count, growth: Growth = 1.0) -> Any:
-    """``value / sqrt(steps of the cycle)``: a weight decay that means the same for every budget.
+    """``value / sqrt(steps of the cycle)``: a weight decay that need not be tuned anew for another number of steps.
 
     With b examples a step and B in the data, a cycle of T epochs has T B/b steps, so this is
     ``value sqrt(b / (B T))``. Source: Loshchilov & Hutter 2019, appendix B.1.

@@ -1,4 +1,4 @@
-"""Schedules that fall from a peak in one piece, and the constant one."""
+"""Schedules that fall from a peak once, and the constant schedule."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["constant", "cosine", "exponential", "k_decay", "linear", "polynomial
 
 @schedule()
 def constant(xp: Any, e: Any, *, value: NonNegative) -> Any:
-    """The same value at every step, as an array where the step is one. Source: none is needed."""
+    """The same value at every step; it is an array if the step is an array. Source: none is needed."""
     return value + 0.0 * e
 
 
 @schedule()
 def linear(xp: Any, e: Any, *, start: NonNegative, end: NonNegative, steps: Count, begin: Whole = 0) -> Any:
-    """A line from ``start`` at e = begin to ``end`` at e = begin + steps, level before and after.
+    """A line from ``start`` at e = begin to ``end`` at e = begin + steps, constant before and after.
 
-    Source: optax linear_schedule; torch's LinearLR has factors of its rate for start and end.
+    Source: optax linear_schedule; torch's LinearLR, which gives start and end as factors of its rate.
     """
     return between(start, end, xp.minimum(xp.maximum(e - begin, 0.0) / steps, 1.0))
 
@@ -41,8 +41,9 @@ def cosine(
 ) -> Any:
     """Half a cosine, to the power ``exponent``, from ``peak`` at e = 0 to ``floor`` at e = steps.
 
-    ``after`` that it stays at the floor (optax, Keras), or the cosine goes on and rises again (torch). Source:
-    Loshchilov & Hutter 2017 (SGDR, eq. 5 without restarts); exponent of optax cosine_decay_schedule.
+    After e = steps the value stays at the floor (``after="floor"``: optax, Keras), or the cosine goes on and rises
+    again (``after="repeat"``: torch). Source: Loshchilov & Hutter 2017 (SGDR, eq. 5 without restarts); exponent of
+    optax cosine_decay_schedule.
     """
     f = turns(xp, e, 2 * steps)[1] / steps if after == "repeat" else xp.minimum(e / steps, 1.0)
     return between(floor, peak, (0.5 + 0.5 * xp.cos(math.pi * f)) ** exponent)
@@ -62,8 +63,8 @@ def polynomial(
 ) -> Any:
     """``(peak - floor) * (1 - (e - begin)/steps)^power + floor``, and ``floor`` from e = begin + steps on.
 
-    With ``cycle`` the horizon is the next whole multiple of ``steps`` instead, so that the value jumps up at each.
-    Source: optax polynomial_schedule; cycle of Keras' PolynomialDecay; with power 1 the linear decay.
+    With ``cycle`` the fall ends at the next whole multiple of ``steps`` instead, so that the value jumps up at each.
+    With power 1 it is the linear decay. Source: optax polynomial_schedule; cycle of Keras' PolynomialDecay.
     """
     passed = xp.maximum(e - begin, 0.0)
     horizon: Any = steps
@@ -85,9 +86,9 @@ def exponential(
     staircase: bool = False,
     end: NonNegative | None = None,
 ) -> Any:
-    """``start * rate^((e - begin)/steps)`` from e = begin on, in whole powers with ``staircase``.
+    """``start * rate^((e - begin)/steps)`` from e = begin on; with ``staircase`` the exponent is a whole number.
 
-    Where ``end`` is given the value stops there: from above for a rate below 1, from below for others. Source: optax
+    If ``end`` is given, the value stops there: falling with a rate below 1, rising with another. Source: optax
     exponential_decay; with steps 1 torch's ExponentialLR, without begin and end Keras' ExponentialDecay.
     """
     passed = xp.maximum(e - begin, 0.0)
@@ -109,8 +110,9 @@ def k_decay(
     shape: Literal["cosine", "polynomial"] = "cosine",
     power: Positive = 1.0,
 ) -> Any:
-    """The cosine or polynomial decay in ``(e/steps)^k``: a larger k stays longer at the peak. ``floor`` from steps on.
+    """The cosine or polynomial decay with ``(e/steps)^k`` for ``e/steps``, and ``floor`` from e = steps on.
 
+    With a larger k the value stays near the peak for longer.
     Source: Zhang & Li 2020, whose polynomial is ``(1 - (e/steps)^k)^power``; the cosine is timm's k_decay.
     """
     f = xp.minimum(e / steps, 1.0) ** k
@@ -144,7 +146,7 @@ def tanh(
     lower: Finite = -7.0,
     upper: Finite = 3.0,
 ) -> Any:
-    """A fall from ``peak`` as ``(1 - tanh x) / 2``, x from ``lower`` to ``upper``; ``floor`` from e = steps on.
+    """A fall from ``peak`` as ``(1 - tanh x) / 2``, where x goes from ``lower`` to ``upper``; ``floor`` from steps on.
 
     Source: Hsueh, Li & Wu 2019 (HTD); bounds of timm's TanhLRScheduler, which jumps to the floor at the end as here.
     """

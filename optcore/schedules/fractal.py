@@ -1,4 +1,4 @@
-"""Steps in an order that keeps every prefix stable."""
+"""Long and short steps in an order that keeps gradient descent stable."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def chebyshev(
     """``peak`` times the inverse Chebyshev nodes of the spectrum [low, high] in fractal order; the last one after.
 
     The order is [0], [0 1], [0 3 1 2], [0 7 3 4 1 6 2 5], ...: each is the one before, interlaced with its mirror.
-    ``delay`` repeats the first value so many times. Source: Agarwal, Goel & Zhang 2021 (fractal learning
-    rates); bounds of pytorch_optimizer's get_chebyshev_schedule, which is two steps late.
+    The first value is repeated ``delay`` times. Source: Agarwal, Goel & Zhang 2021 (fractal learning rates); bounds of
+    pytorch_optimizer's get_chebyshev_schedule, which is two steps late.
     """
     at = xp.minimum(xp.maximum(e - delay, 0.0), steps - 1.0)
     node, size = 0.0 * at, 1.0

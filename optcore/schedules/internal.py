@@ -1,4 +1,4 @@
-"""The internal decays of PowerSign and AddSign: from 1 to 0, for their ``strength``."""
+"""The internal decays of PowerSign and AddSign: schedules from 1 to 0, to be given as their ``strength``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def internal_linear(xp: Any, e: Any, *, steps: Count) -> Any:
 def internal_cosine(
     xp: Any, e: Any, *, steps: Count, periods: Positive = 0.5, zero_after: UnitInterval | None = None
 ) -> Any:
-    """``(1 + cos(2 pi periods e/steps)) / 2``, the last value from e = steps on.
+    """``(1 + cos(2 pi periods e/steps)) / 2``, which keeps its last value from e = steps on.
 
-    It is 0 from the half period ``zero_after`` on, where that is given: with ``2 periods e/steps >= 2 zero_after``.
+    If ``zero_after`` is given, the value is 0 from that half period on: where ``2 periods e/steps >= 2 zero_after``.
     Source: Bello et al. 2017, sec. 4.2; tensorflow.contrib.opt.get_cosine_decay_fn.
     """
     turn = periods * xp.minimum(e / steps, 1.0)
@@ -34,12 +34,13 @@ def internal_cosine(
 def internal_restart(
     xp: Any, e: Any, *, steps: Count, periods: Count = 1, zero_after: UnitInterval | None = None
 ) -> Any:
-    """``(1 + cos(pi f)) / 2`` with f the part behind the point of ``periods e/steps``: 1 again at each restart.
+    """``(1 + cos(pi f)) / 2`` with f the fractional part of ``periods e/steps``: it is 1 again at each restart.
 
-    It is 0 once ``periods e/steps >= zero_after``, where that is given; e is not held at steps, as in the source.
+    If ``zero_after`` is given, the value is 0 once ``periods e/steps >= zero_after``. As in the source it does not stop
+    at e = steps.
     Source: Bello et al. 2017, sec. 4.2; tensorflow.contrib.opt.get_restart_decay_fn.
     """
     _, since = turns(xp, e, steps)
-    _, rest = turns(xp, periods * since, steps)  # of e itself the product may have more digits than a float32
+    _, rest = turns(xp, periods * since, steps)  # since < steps: periods * e may have more digits than float32 holds
     value = 0.5 + 0.5 * xp.cos(math.pi * (rest / steps))
     return value if zero_after is None else xp.where(periods * e / steps >= zero_after, 0.0 * value, value)

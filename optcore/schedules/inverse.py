@@ -1,4 +1,4 @@
-"""Schedules that fall like a power of the time."""
+"""Schedules that fall like an inverse power of the number of steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 def inverse_time(
     xp: Any, e: Any, *, start: NonNegative, rate: NonNegative, steps: Positive = 1.0, staircase: bool = False
 ) -> Any:
-    """``start / (1 + rate e/steps)``, e/steps in whole numbers with ``staircase``.
+    """``start / (1 + rate e/steps)``; with ``staircase`` e/steps is cut to a whole number.
 
     Source: Darken & Moody 1990 (search then converge); Keras' InverseTimeDecay.
     """
@@ -38,7 +38,7 @@ def inverse_power(xp: Any, e: Any, *, start: NonNegative, rate: NonNegative, pow
 def inverse_sqrt(xp: Any, e: Any, *, peak: NonNegative, warmup: Whole = 0, timescale: Count | None = None) -> Any:
     """A line from 0 to ``peak`` at e = warmup, then ``peak / sqrt((e - warmup + timescale) / timescale)``.
 
-    The timescale is ``warmup``, or 10000 without one, unless it is given. Source: transformers'
+    A timescale that is not given is ``warmup``, or 10000 if there is no warm-up. Source: transformers'
     get_inverse_sqrt_schedule; Zhai et al. 2022 (Scaling Vision Transformers).
     """
     scale = timescale or warmup or 10_000
@@ -58,15 +58,16 @@ def noam(xp: Any, e: Any, *, d_model: Count, warmup: Count = 4000, factor: Posit
 
 @schedule()
 def t5(xp: Any, e: Any, *, hold: Count = 10_000, factor: Positive = 1.0) -> Any:
-    """``factor / sqrt(max(e, hold))``: level for the first steps. Source: Raffel et al. 2020, sec. 3.1.2."""
+    """``factor / sqrt(max(e, hold))``, constant up to e = hold. Source: Raffel et al. 2020, sec. 3.1.2."""
     return factor * xp.maximum(e, float(hold)) ** -0.5
 
 
 @schedule()
 def amos_constant_speed(xp: Any, e: Any, *, peak: NonNegative, half_life: Positive) -> Any:
-    """``peak / (1 + k e)^2`` with k = (sqrt(2) - 1) / half_life, so that half is left at e = half_life.
+    """``peak / (1 + k e)^2`` with k = (sqrt(2) - 1) / half_life, so that half of the peak is left at e = half_life.
 
-    The rate and decay of Amos for any base direction; k is alpha_0 p with p the constant speed towards the last norm.
+    It is the rate, and the decay, of Amos for any base direction; k is alpha_0 p with p the constant speed at which the
+    norm approaches its last value.
     Source: Tian & Parikh 2022 (Amos), solved as a differential equation by Su 2022.
     """
     return peak / (1.0 + (2.0**0.5 - 1.0) / half_life * e) ** 2
@@ -74,7 +75,9 @@ def amos_constant_speed(xp: Any, e: Any, *, peak: NonNegative, half_life: Positi
 
 @schedule()
 def amos_dynamic_speed(xp: Any, e: Any, *, peak: NonNegative, half_life: Positive) -> Any:
-    """``peak / (1 + e / half_life)``: Amos with a speed that falls with the distance left, 1/half_life = 2 alpha_0 p_0.
+    """``peak / (1 + e / half_life)``: Amos with a speed that falls as the norm nears its last value.
+
+    In the terms of the paper, 1/half_life = 2 alpha_0 p_0.
 
     Source: Tian & Parikh 2022 (Amos), solved as a differential equation by Su 2022.
     """

@@ -1,4 +1,4 @@
-"""Schedules of several phases for one run: warm-up, stable, decay; one cycle; the last phase before averaging."""
+"""Schedules of several phases for one run: warm-up, stable and decay; one cycle; the last phase before averaging."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def wsd(
 ) -> Any:
     """``warmup`` steps in a line from ``start`` to ``peak``, ``stable`` steps there, ``decay`` steps down to ``floor``.
 
-    The last part is ``1 - f``, half a cosine, ``1 - sqrt(f)`` or ``1 - f^2``, all between peak and floor. Source: Hu et
-    al. 2024 (MiniCPM); 1 - sqrt of Hägele et al. 2024; pytorch_optimizer's get_wsd_schedule.
+    With f going from 0 to 1 in the last phase, it has the shape ``1 - f`` ("linear"), half a cosine, ``1 - sqrt(f)``
+    ("sqrt") or ``1 - f^2`` ("square"), between peak and floor. Source: Hu et al. 2024 (MiniCPM); 1 - sqrt of Hägele et
+    al. 2024; pytorch_optimizer's get_wsd_schedule.
     """
     f = xp.minimum(xp.maximum(e - (warmup + stable), 0.0) / decay, 1.0)
     match shape:
@@ -51,11 +52,11 @@ def wsd(
 
 def _inside(*, steps: int, rise: Any, three_phase: bool = False, **others: Any) -> None:
     if three_phase and rise > 0.5:
-        raise ValueError(f"rise={rise!r} and as much down again is more than 1; give at most 0.5")
+        raise ValueError(f"rise={rise!r} and a fall of the same length take more than all steps; give at most 0.5")
 
 
 def _corners(steps: int, rise: float, three_phase: bool, last: str) -> list[float]:
-    """Where the phases end: torch's at fractions of the steps less one, optax' at whole steps."""
+    """Return the steps at which the phases end: fractions of a step less one in torch, whole steps in optax."""
     if last == "within":
         ends = [rise * steps - 1.0, 2.0 * rise * steps - 2.0, steps - 1.0]
     else:
@@ -77,11 +78,11 @@ def one_cycle(
     three_phase: bool = False,
     last: Literal["within", "after"] = "within",
 ) -> Any:
-    """From ``peak/div`` to ``peak`` in the part ``rise`` of the steps, then to ``peak/div/final_div``, and there after.
+    """A rise from ``peak/div`` to ``peak`` in the share ``rise`` of the steps, then a fall to ``peak/div/final_div``.
 
-    With ``three_phase`` it goes back to ``peak/div`` in as many steps first. The final value is reached ``"within"``
-    the steps, at e = steps - 1 (torch), or ``"after"`` them, at e = steps (optax). Source: Smith & Topin 2018; torch's
-    OneCycleLR; optax cosine_onecycle_schedule.
+    With ``three_phase`` it first falls back to ``peak/div``, in as many steps as it rose. It reaches the final value
+    ``"within"`` the steps, at e = steps - 1 (torch), or ``"after"`` them, at e = steps (optax), and keeps it.
+    Source: Smith & Topin 2018; torch's OneCycleLR; optax cosine_onecycle_schedule.
     """
     low = peak / div
     values = [peak, low, low / final_div] if three_phase else [peak, low / final_div]
@@ -102,7 +103,7 @@ def one_cycle_momentum(
     three_phase: bool = False,
     last: Literal["within", "after"] = "within",
 ) -> Any:
-    """The momentum beside :data:`one_cycle`: from ``high`` to ``low`` while the rate rises, and back.
+    """The momentum that goes with :data:`one_cycle`: from ``high`` to ``low`` while the rate rises, and back.
 
     Source: Smith & Topin 2018; torch's OneCycleLR.
     """
@@ -127,7 +128,9 @@ def one_cycle_linear(
     div: Divisor = 25.0,
     final_div: Divisor = 1e4,
 ) -> Any:
-    """Lines from ``peak/div`` to ``peak`` at ``rise`` of the steps, back at ``fall``, and to ``peak/div/final_div``.
+    """Lines from ``peak/div`` to ``peak`` and back, at the shares ``rise`` and ``fall`` of the steps.
+
+    A last line goes to ``peak/div/final_div`` at e = steps.
 
     Source: Smith & Topin 2018; optax linear_onecycle_schedule.
     """
@@ -140,7 +143,7 @@ def one_cycle_linear(
 def swa_anneal(
     xp: Any, e: Any, *, start: NonNegative, end: NonNegative, steps: Count = 10, shape: Shape = "cosine"
 ) -> Any:
-    """From ``start`` to the rate ``end`` at which weights are averaged, in half a cosine or a line; ``end`` after.
+    """Half a cosine or a line from ``start`` to ``end``, the rate at which weights are averaged, which it then keeps.
 
     Source: torch.optim.swa_utils.SWALR, swa_lr = end and anneal_epochs = steps.
     """

@@ -1,4 +1,4 @@
-"""Schedules that rise before another one takes over, and those of averages that grow longer."""
+"""Warm-ups before another schedule, and schedules for moving averages that become longer."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def warmup(
 ) -> Any:
     """Rise from ``start`` times the first value of ``then`` to that value in ``steps``, then follow it.
 
-    The way up is f = e/steps, ``(1 - cos(pi f)) / 2`` or ``1 - sqrt(1 - f)``; with ``ahead`` f = (e + 1)/steps,
-    so that the first update already has its share. From e = steps on the value is ``then(e - steps)``, or ``then(e)``
-    with ``clock="on"``. Source: Goyal et al. 2017, sec. 2.2; optax' linear_schedule joined with another; shapes of
-    transformers' get_wsd_schedule; clock of timm's warmup_prefix=False.
+    The rise has the shape f = e/steps ("linear"), ``(1 - cos(pi f)) / 2`` ("cosine") or ``1 - sqrt(1 - f)`` ("sqrt");
+    with ``ahead`` f = (e + 1)/steps, so that the first update already has a share. From e = steps on the value is
+    ``then(e - steps)``, or ``then(e)`` with ``clock="on"``. Source: Goyal et al. 2017, sec. 2.2; optax' linear_schedule
+    joined with another; shapes of transformers' get_wsd_schedule; clock of timm's warmup_prefix=False.
     """
     f = xp.minimum((e + 1.0 if ahead else e) / max(steps, 1), 1.0)
     if shape == "cosine":
@@ -55,7 +55,7 @@ def untuned_warmup(
 ) -> Any:
     """``then(e)`` times ``min(1, t (1 - beta2)/2)`` or ``1 - exp(-t (1 - beta2))`` with t = e + 1.
 
-    The warm-up that Adam's beta2 asks for. Source: Ma & Yarats 2021.
+    It is a warm-up for Adam whose length follows from beta2 and need not be tuned. Source: Ma & Yarats 2021.
     """
     x = (1.0 - beta2) * (e + 1.0)
     return resolve(then, xp, e) * (xp.minimum(0.5 * x, 1.0) if shape == "linear" else -xp.expm1(-x))
@@ -63,9 +63,10 @@ def untuned_warmup(
 
 @schedule()
 def half_life_linear(xp: Any, e: Any, *, start: Inside, end: Inside, steps: Count) -> Any:
-    """A decay from ``start`` to ``end`` whose ``1/log`` goes in a line, and so its half-life; ``end`` after.
+    """A decay beta from ``start`` to ``end`` whose ``1/log(beta)``, and so its half-life, changes in a line.
 
-    For the slow average of AdEMAMix. Source: Pagliardini, Ablin & Grangier 2024.
+    It is meant for the slow average of AdEMAMix, and keeps ``end`` after ``steps``.
+    Source: Pagliardini, Ablin & Grangier 2024.
     """
     f = xp.minimum(e / steps, 1.0)
     return xp.exp(1.0 / ((1.0 - f) / math.log(start) + f / math.log(end)))
@@ -73,7 +74,7 @@ def half_life_linear(xp: Any, e: Any, *, start: Inside, end: Inside, steps: Coun
 
 @schedule()
 def ema_warmup(xp: Any, e: Any, *, decay: Decay) -> Any:
-    """``min(decay, (1 + e) / (10 + e))``: a moving average that is short while few steps are made.
+    """``min(decay, (1 + e) / (10 + e))``: the decay of a moving average that is short after few steps.
 
     Source: TensorFlow's ExponentialMovingAverage with num_updates = e.
     """

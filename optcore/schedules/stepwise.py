@@ -1,4 +1,4 @@
-"""Schedules given by tables: steps, and curves through points."""
+"""Schedules given by tables: stairs, and curves through points."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def step(xp: Any, e: Any, *, start: NonNegative, every: Count, rate: Positive = 
 
 @schedule()
 def multistep(xp: Any, e: Any, *, start: NonNegative, milestones: Steps, rate: Positive = 0.1) -> Any:
-    """``start``, multiplied by ``rate`` at each of the milestones. Source: torch's MultiStepLR and its default rate."""
+    """``start``, multiplied by ``rate`` at each milestone. Source: torch's MultiStepLR and its default rate."""
     value = start + 0.0 * e
     for i, at in enumerate(milestones, 1):
         value = xp.where(e >= at, start * power(xp, rate, float(i)) + 0.0 * e, value)
@@ -41,7 +41,7 @@ def _not_negative(*, points: Any, start: Any = 0.0, **options: Any) -> None:
 
 @schedule(guard=_not_negative, like={"keras": {"change": "after"}})
 def piecewise(xp: Any, e: Any, *, start: NonNegative, points: Points, change: Literal["at", "after"] = "at") -> Any:
-    """``start`` until the first point's step, then each point's value from its step on.
+    """``start`` before the first point's step, then each point's value from its step on.
 
     The value changes ``"at"`` the step, as in torch and optax, or ``"after"`` it, as in Keras. Source: optax
     piecewise_constant_schedule; Keras' PiecewiseConstantDecay.
@@ -56,7 +56,7 @@ def piecewise(xp: Any, e: Any, *, start: NonNegative, points: Points, change: Li
 def interpolate(
     xp: Any, e: Any, *, start: NonNegative, points: Points, shape: Literal["linear", "cosine"] = "linear"
 ) -> Any:
-    """From ``start`` at e = 0 through each point in lines or half cosines, level after the last.
+    """Lines or half cosines from ``start`` at e = 0 through each point, constant after the last.
 
     Source: optax piecewise_interpolate_schedule, which is given the ratios of the values.
     """
@@ -65,7 +65,7 @@ def interpolate(
 
 @schedule(guard=_not_negative)
 def from_points(xp: Any, e: Any, *, points: Points, origin: bool = False) -> Any:
-    """Lines between the points, level before the first and after the last.
+    """Lines between the points, constant before the first and after the last.
 
     With ``origin`` it rises from 0 at e = 0 to the first point. Source: Su 2023 (Tiger), whose table multiplies the
     learning rate and starts at the origin.
@@ -81,9 +81,9 @@ def _positive(*, points: Any, start: Any) -> None:
 
 @schedule(guard=_positive)
 def multiplicative(xp: Any, e: Any, *, start: NonNegative, points: Points) -> Any:
-    """``start``, multiplied at every step e >= 1 by the factor that holds there: each point's from its step on.
+    """``start``, multiplied at every step e >= 1 by the factor of the last point whose step is at most e.
 
-    Source: torch's MultiplicativeLR, its function of the step given as a table; a factor of 1 before the first point.
+    The factor is 1 before the first point. Source: torch's MultiplicativeLR, with its function given as a table.
     """
     value = start + 0.0 * e
     for i, (at, factor) in enumerate(points):

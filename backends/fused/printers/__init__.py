@@ -1,1 +1,1 @@
-"""Passes as text for a compiler: LLVM for processors, CUDA C++ for devices."""
+"""Printers: they write a pass over memory as source text, LLVM IR for processors and CUDA C++ for CUDA devices."""

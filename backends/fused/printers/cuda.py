@@ -1,13 +1,13 @@
-"""The CUDA printer: one pass of a program as a kernel in CUDA C++.
+"""The CUDA printer: it writes one pass of a program as a kernel in CUDA C++.
 
-The text needs no include, so that NVRTC compiles it wherever it is found, and what is done to one element is a
-function of its own: behind a few definitions (tests/cuda_host.h) it is plain C++, and the proofs of the fused
-execution are run with it where there is no device.
+The text has no include, so that NVRTC can compile it on any machine. The work on one element is a function of its
+own, which is plain C++ once a few names are defined (tests/cuda_host.h): on a machine without a device the proofs of
+the fused execution run it on the processor.
 
-A number's result does not depend on where it stands: nothing is reassociated, and nvrtc.OPTIONS forbid
-contraction and flushing. Elementary functions are CUDA's own, for which the certified bound has 8 units; pow in
-float32 is worked out in float64, since its error grows with the exponent. No device has confirmed it yet: the
-tests marked ``gpu`` would.
+The result for an element does not depend on its position in the array: nothing is reassociated, and nvrtc.OPTIONS
+forbid contraction and flushing. Elementary functions are CUDA's own, for which the certified bound allows 8 units in
+the last place; pow in float32 is computed in float64, since its error grows with the exponent. No device has confirmed
+this yet: the tests marked ``gpu`` would.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optcore.backends.fused.trace.program import Pass, Program, boolean
 __all__ = ["PRELUDE", "THREADS", "kernel", "text"]
 
 THREADS = 256
-"""Threads of a block; a power of two, since sums are folded in halves."""
+"""The number of threads in a block; it is a power of two, since the sums of a block are folded in halves."""
 TYPES = {"float64": "double", "float32": "float", "float16": "unsigned short", "bfloat16": "unsigned short"}
 
 PRELUDE = f"""
@@ -79,7 +79,7 @@ template <double combine(double, double)> static __device__ inline double fold(d
   return found;
 }}
 """
-"""What every kernel uses."""
+"""Definitions that every kernel uses: conversions of narrow dtypes, functions that keep a NaN, the fold of a block."""
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -91,19 +91,19 @@ FOLD: dict[str, tuple[str, Callable[[str, str], str], str]] = {
     "sum": ("add", "add({}, {})".format, "0.0"),
     "reduce_max": ("larger<double>", "larger<double>({}, {})".format, "__longlong_as_double(0xfff0000000000000ll)"),
 }
-"""For each reduction how two values are combined, and what to start from."""
+"""Maps each reduction to the function that folds a block, the text that combines two values, and the neutral value."""
 
 
 def text(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str) -> str:
-    """The CUDA text of one pass; ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``."""
+    """Return the CUDA text of one pass; ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``."""
     return PRELUDE + kernel(program, one, dtypes, outputs, compute, "run")
 
 
 def kernel(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str, name: str) -> str:
-    """The text behind the prelude: the function of one element and the kernel called ``name``.
+    """Return the text that follows the prelude: the function of one element, and the kernel called ``name``.
 
-    The kernel is ``run(n, chunks, pointers, row_of, rows, partials)`` with the tables of the LLVM printer: a block
-    takes a chunk (leaf, start, stop, block), its threads the chunk's elements in turn.
+    The kernel is ``run(n, chunks, pointers, row_of, rows, partials)`` with the tables of the LLVM printer. A block of
+    threads takes one chunk (leaf, start, stop, block), and its threads take the chunk's elements in turn.
     """
     real, width, reads = TYPES[compute], max(len(one.row), 1), len(one.inputs)
     columns = reads + len(one.write)
@@ -151,7 +151,7 @@ def kernel(program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence
 def _element(
     program: Program, one: Pass, real: str, scalars: Sequence[tuple[str, str, int]], results: Sequence[int], name: str
 ) -> str:
-    """What is done to one element, as a function of the row's scalars and the element of each input."""
+    """Return the text of the work on one element: a function of the row's scalars and of each input's element."""
     given = [f"{kind} {c}" for kind, c, _ in scalars] + [f"{real} x{k}" for k in range(len(one.inputs))]
     given += [f"{real}& y{k}" for k in range(len(results))]
     names = {i: c for _, c, i in scalars}
@@ -170,7 +170,7 @@ def _element(
 
 
 def _expression(op: str, args: Sequence[str], attribute: Any, real: str) -> str:
-    """One node in C++, with the meaning it has in the LLVM printer."""
+    """Return one node of the graph as a C++ expression, with the meaning that it has in the LLVM printer."""
     if op == "literal":
         return f"({real}){float(attribute[0]).hex()}"
     if op in INFIX:

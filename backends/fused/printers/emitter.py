@@ -1,4 +1,4 @@
-"""LLVM instructions on vectors: what the printer writes for each node of a graph."""
+"""The emitter of LLVM instructions on vectors: it writes the instructions for each node of a law's graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optcore.backends.rounding import FLOOR, SPACING
 __all__ = ["SIZES", "TYPES", "WIDTH", "Emitter", "hexadecimal"]
 
 AHEAD = 2048
-"""Bytes between what is computed and what is fetched; the processor's own prefetching stops at each page's end."""
+"""How many bytes ahead of the computation memory is fetched; the processor's own prefetching stops at a page's end."""
 WIDTH = {"float32": 16, "float64": 8}
 TYPES = {"float64": "double", "float32": "float", "float16": "half", "bfloat16": "i16"}
 SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
@@ -21,7 +21,10 @@ COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne"
 
 
 class Emitter:
-    """Instructions on values of ``width`` lanes; names are those of LLVM registers."""
+    """A writer of LLVM instructions on values of ``width`` lanes.
+
+    Each method appends instructions to ``lines``; the strings that it takes and returns are names of LLVM registers.
+    """
 
     def __init__(self, lines: list[str], compute: str, width: int, declared: set[str], prefix: str) -> None:
         self.lines, self.compute, self.width, self.declared = lines, compute, width, declared
@@ -56,7 +59,7 @@ class Emitter:
         self.declared.add(f"declare {of} @{full}({', '.join([of] * len(args))})")
         return self.emit(f"call {of} @{full}({', '.join(f'{of} {x}' for x in args)})")
 
-    # The vocabulary of elementary.py, in float64 and 64-bit integers.
+    # The operations that elementary.py is written with, on float64 numbers and 64-bit integers.
 
     def f64(self, value: float) -> str:
         return self.splat("double", hexadecimal(value))
@@ -129,7 +132,7 @@ class Emitter:
         return self.emit(f"fptrunc {self.type('double')} {a} to {self.type('float')}")
 
     def library(self, op: str, args: Sequence[str]) -> str:
-        """The C library's function, lane by lane."""
+        """Call a function of the C library for each lane, and return the vector of its results."""
         self.declared.add(f"declare double @{op}({', '.join(['double'] * len(args))})")
         if self.width == 1:
             return self.emit(f"call double @{op}({', '.join(f'double {x}' for x in args)})")
@@ -140,7 +143,7 @@ class Emitter:
             found = self.emit(f"insertelement {of} {found}, double {one}, i64 {lane}")
         return found
 
-    # The nodes of a graph.
+    # The operations of a law's graph, and access to its arrays.
 
     def node(self, op: str, args: list[str], attribute: Any, truth: bool) -> str:
         kind = TYPES[self.compute]
@@ -166,7 +169,7 @@ class Emitter:
             return self.emit(f"xor {self.type('i1')} {args[0]}, {self.splat('i1', 'true')}")
         if op == "where":
             return self.select(args[0], args[1], args[2], "i1" if truth else kind)
-        if op in ("maximum", "minimum"):  # a NaN wins on either side, as the Array API has it
+        if op in ("maximum", "minimum"):  # the result is NaN if one of the two is, as the Array API has it
             first = self.emit(f"fcmp {'oge' if op == 'maximum' else 'ole'} {of} {args[0]}, {args[1]}")
             nan = self.emit(f"fcmp uno {of} {args[0]}, {args[0]}")
             chosen = self.emit(f"or {self.type('i1')} {first}, {nan}")
@@ -178,10 +181,13 @@ class Emitter:
             return self.select(self.emit(f"fcmp ogt {of} {args[0]}, {zero}"), one, rest, kind)
         if op in ELEMENTARY:
             return emit(self, op, self.compute, args)
-        raise NotImplementedError(f"optcore: the printer does not know {op!r}")
+        raise NotImplementedError(f"optcore: the LLVM printer does not know {op!r}")
 
     def load(self, pointer: str, at: str, dtype: str, *, written: bool) -> str:
-        """Elements of an array in the dtype of computation; what will be written is fetched for that."""
+        """Load elements of an array and convert them to the dtype of computation.
+
+        Memory ahead of them is prefetched, for writing if the array is ``written`` as well.
+        """
         kind = TYPES[dtype]
         where = self.emit(f"getelementptr {kind}, ptr {pointer}, i64 {at}")
         if self.width > 1:
@@ -198,7 +204,7 @@ class Emitter:
         return x
 
     def store(self, value: str, pointer: str, at: str, dtype: str) -> None:
-        """Elements rounded to nearest, ties to even."""
+        """Store elements into an array, rounded to its dtype: to nearest, ties to even."""
         kind = TYPES[dtype]
         if dtype == "float16":
             value = self.emit(f"fptrunc {self.real} {value} to {self.type('half')}")
@@ -208,7 +214,10 @@ class Emitter:
         self.lines.append(f"  store {self.type(kind)} {value}, ptr {where}, align {SIZES[dtype]}")
 
     def by_chance(self, value: str, at: str, keys: tuple[str, str], dtype: str) -> str:
-        """Float32 numbers moved to one of their neighbours in a narrower dtype; see optcore.backends.rounding."""
+        """Round float32 numbers at random to one of their two neighbours in a narrower dtype.
+
+        The bits are those of :func:`optcore.backends.rounding.stochastic`.
+        """
         whole, real = "i32", "float"
         number = self.emit(f"trunc i64 {at} to i32")
         if self.width > 1:
@@ -260,7 +269,7 @@ class Emitter:
 
 
 def hexadecimal(value: float) -> str:
-    """A number as LLVM reads it, bit by bit."""
+    """Return a number as LLVM reads it: the bits of its float64 in hexadecimal digits."""
     if math.isnan(value):
         return "0x7FF8000000000000"
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"

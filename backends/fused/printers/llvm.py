@@ -1,8 +1,8 @@
-"""The LLVM printer: one pass of a program as a loop over vectors.
+"""The LLVM printer: it writes one pass of a program as a loop over vectors, in LLVM IR.
 
-Vectors are written out, so nothing hangs on a compiler's idea of what can be vectorised, and no operation is
-contracted or reassociated: an element's result does not depend on where it stands. What does not fill a
-vector runs through the same text with vectors of one.
+The text holds vector instructions, so nothing depends on a compiler's idea of what can be vectorised. No operation is
+contracted or reassociated, so the result for an element does not depend on its position. Elements that do not fill a
+vector run through the same text with vectors of one lane.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ __all__ = ["COUNTERS", "text"]
 def text(
     program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str, whole: bool = False
 ) -> str:
-    """The LLVM text of one pass; with ``whole`` the three sums of an array's squares are one, in the middle's place.
+    """Return the LLVM text of one pass.
 
-    ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``, as "bfloat16" or "bfloat16:stochastic";
-    the two keys of that are the last columns of ``pointers``. The function is
-    ``run(next, n, chunks, pointers, row_of, rows, partials)``: threads draw chunks (leaf, start, stop, block)
-    from the counter ``next`` until n are done. ``pointers`` has for each leaf its inputs, then its outputs.
+    ``dtypes`` are those of ``one.inputs``, ``outputs`` those of ``one.write``, such as "bfloat16" or
+    "bfloat16:stochastic"; the two keys of stochastic rounding are the last columns of ``pointers``. With ``whole`` the
+    three scaled sums of an array's squares become one plain sum in the place of the middle one.
+
+    The function is ``run(next, n, chunks, pointers, row_of, rows, partials)``: threads draw chunks (leaf, start, stop,
+    block) from the counter ``next`` until n are done. ``pointers`` has for each leaf its inputs, then its outputs.
     """
     kind, width = TYPES[compute], WIDTH[compute]
     declared: set[str] = set()
@@ -92,7 +94,7 @@ def _loop(
     lines: list[str], program: Program, one: Pass, dtypes: Sequence[str], outputs: Sequence[str], compute: str,
     width: int, declared: set[str], scalars: dict[int, str], whole: bool,
 ) -> None:  # fmt: skip
-    """The loop over full vectors, or over single elements behind them."""
+    """Append the loop over full vectors or, for ``width`` 1, the loop over the single elements that are left."""
     wide = width > 1
     label, before, after = ("vector", "chunk", "between") if wide else ("single", "between", "finish")
     first, last = ("%start", "%edge") if wide else ("%edge", "%stop")
@@ -148,7 +150,7 @@ def _maximum(e: Emitter, of: str, a: str, b: str) -> str:
 
 
 def _between(lines: list[str], one: Pass, width: int) -> None:
-    """Fold the lanes in their order; what is left over continues from there."""
+    """Append the code between the two loops: it folds the lanes of each sum in order, and the second loop goes on."""
     lines.append("between:")
     of = f"<{width} x double>"
     e = Emitter(lines, "float64", 1, set(), "z")
@@ -191,7 +193,7 @@ define void @team(ptr %args) {{
   ret void
 }}
 """
-"""The same with its arguments in memory, as a team of threads is given them."""
+"""A function that calls ``run`` with arguments it reads from memory: OpenMP gives its threads one pointer."""
 LOOPS = """
 !0 = distinct !{!0, !2}
 !1 = distinct !{!1, !2, !3}
@@ -201,7 +203,7 @@ LOOPS = """
 
 
 def _over_table(header: str, body: str) -> str:
-    """A function that does something to the float32 at each of n addresses."""
+    """Return the LLVM text of a function that runs ``body`` for the float32 number at each of n addresses."""
     return f"""
 define void {header} {{
 entry:
@@ -228,4 +230,7 @@ _READ = """%wide = fpext float %value to double
 _BUMP = """%new = fadd float %value, 1.0
   store float %new, ptr %at"""
 COUNTERS = _over_table("@read(ptr %table, i64 %n, ptr %out)", _READ) + _over_table("@bump(ptr %table, i64 %n)", _BUMP)
-"""torch keeps each parameter's count of updates in a 0-d tensor of its own: read them all, add 1 to all."""
+"""Two functions on the counts of updates, which torch stores in a 0-d tensor for each parameter.
+
+``read`` copies all counts to an array of float64, and ``bump`` adds 1 to each of them.
+"""

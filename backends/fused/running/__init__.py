@@ -1,1 +1,1 @@
-"""Passes compiled, and run over tables of leaves by threads or on a device."""
+"""The running of passes: compiled text, the tables of leaves that it reads, and the threads or device that run it."""

@@ -1,4 +1,4 @@
-"""Passes compiled for the processor at hand, kept in memory for as long as they are used."""
+"""Passes compiled for this machine's processor; the kernels used last are kept in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Kernel", "counters", "kernel", "kernels"]
 
 
 class Counters:
-    """The two functions of COUNTERS, taking addresses."""
+    """The two compiled functions on torch's counts of updates (llvm.COUNTERS); they take addresses."""
 
     def __init__(self) -> None:
         self.engine = _compiled_engine(COUNTERS)[0]
@@ -33,13 +33,13 @@ class Counters:
 
 @lru_cache(maxsize=1)
 def counters() -> Counters:
-    """The functions on counters, compiled once."""
+    """Return the functions on torch's counts of updates, compiled at the first call."""
     with _lock:
         return Counters()
 
 
 def _compiled_engine(source: str) -> tuple[Any, str]:
-    """An engine that holds the compiled text, and the text as it was optimised."""
+    """Compile LLVM text; return the engine that holds the machine code, and the optimised text."""
     machine = _machine()
     module = llvm.parse_assembly(source)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
@@ -54,7 +54,7 @@ def _compiled_engine(source: str) -> tuple[Any, str]:
 
 
 class Kernel:
-    """A compiled pass; called with addresses, without the GIL."""
+    """A compiled pass over memory; its functions take addresses and run without the GIL."""
 
     def __init__(self, source: str) -> None:
         self.engine, self.source = _compiled_engine(source + TEAM + LOOPS)
@@ -70,7 +70,7 @@ CAPACITY = 256
 
 
 def _unlock() -> None:
-    """A forked child may find the lock held by a thread that it does not have."""
+    """Replace the lock in a forked child: a thread of the parent, which the child does not have, may hold it."""
     global _lock
     _lock = threading.RLock()
 
@@ -92,7 +92,10 @@ def _machine() -> Any:
 def kernel(
     program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, whole: bool = False
 ) -> Kernel:
-    """The compiled pass of a program for these dtypes, from memory where it is there; ``whole`` as in llvm.text."""
+    """Return the compiled pass number ``stage`` of a program for these dtypes; a known one is not compiled again.
+
+    The arguments are those of :func:`optcore.backends.fused.printers.llvm.text`.
+    """
     global _compiled
     key = (program.key, stage, dtypes, outputs, compute, whole)
     with _lock:
@@ -102,10 +105,10 @@ def kernel(
             _compiled += 1
         _kernels.move_to_end(key)
         while len(_kernels) > CAPACITY:
-            _kernels.popitem(last=False)  # a running call holds its kernel
+            _kernels.popitem(last=False)  # a call that is running keeps its kernel alive by its own reference
     return found
 
 
 def kernels() -> tuple[int, int]:
-    """The number of kernels in memory, and how many were compiled in this process."""
+    """Return the number of kernels in memory, and the number that this process has compiled."""
     return len(_kernels), _compiled

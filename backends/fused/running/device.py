@@ -1,8 +1,8 @@
-"""Passes on a CUDA device: a library gives memory and its current stream, the driver launches.
+"""Passes on a CUDA device: the array library gives memory and its current stream, the CUDA driver launches kernels.
 
-The driver is called directly, so that CuPy arrays and torch tensors take one way and neither's own compiler is
-needed. A kernel is launched on the library's current stream behind the copies of its tables, and memory goes
-back to the library's stream-ordered pool: nothing here waits for the device but the reading of sums.
+The driver is called directly, so that one implementation serves CuPy arrays and torch tensors, and the compiler of
+neither is needed. A kernel is launched on the library's current stream after the copies of its tables, and memory is
+returned to the library's stream-ordered pool. So only the reading of sums waits for the device.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DeviceMemory(Protocol):
 
 
 class Order(NamedTuple):
-    """The order of an array's elements, and the device that can run passes over it."""
+    """The memory order of an array on a device, together with the device that runs passes over it."""
 
     order: Any
     runner: Device
@@ -45,7 +45,7 @@ class Order(NamedTuple):
 
 @lru_cache(maxsize=1)
 def driver() -> Any:
-    """The CUDA driver; None where there is none."""
+    """Return the CUDA driver library, or None if this machine has none."""
     try:
         found = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -54,7 +54,7 @@ def driver() -> Any:
 
 
 def prototyped(found: Any) -> Any:
-    """A library with the driver's functions, their arguments as cuda.h has them."""
+    """Declare the argument types of the driver's functions, as cuda.h has them, and return the library."""
     pointer, unsigned = ctypes.c_void_p, ctypes.c_uint
     found.cuModuleLoadData.argtypes = (pointer, ctypes.c_char_p)
     found.cuModuleGetFunction.argtypes = (pointer, pointer, ctypes.c_char_p)
@@ -65,7 +65,7 @@ def prototyped(found: Any) -> Any:
 
 
 def call(name: str, *args: Any) -> None:
-    """Call a function of the driver; RuntimeError with its own name for what went wrong."""
+    """Call a function of the driver; raise RuntimeError with the driver's own name of the error if it fails."""
     code = getattr(driver(), name)(*args)
     if code:
         words = ctypes.c_char_p()
@@ -74,11 +74,11 @@ def call(name: str, *args: Any) -> None:
 
 
 class Device:
-    """Runs passes where one library's arrays on one CUDA device lie."""
+    """A CUDA device that runs passes over the arrays that one library has on it."""
 
-    chunk = block = 1 << 12  #: elements of a thread block: fewer than a processor's, since many run at once
-    LARGEST = 1 << 30  #: blocks of a launch
-    CAPACITY = 64  #: chunk tables that are kept
+    chunk = block = 1 << 12  #: the elements of a thread block; fewer than a processor's chunk, since many run at once
+    LARGEST = 1 << 30  #: the most blocks of one launch
+    CAPACITY = 64  #: the number of chunk tables that are kept on the device
 
     def __init__(self, memory: DeviceMemory) -> None:
         self.memory = memory
@@ -102,7 +102,7 @@ class Device:
         self, program: Program, stage: int, dtypes: tuple[str, ...], outputs: tuple[str, ...], compute: str, table: Any,
         pointers: Any, row_of: Any, rows: Any, partials: Any, *, work: int, threads: int,
     ) -> None:  # fmt: skip
-        """Run one pass; what it sums is in ``partials`` afterwards."""
+        """Run pass number ``stage`` of a program; its partial sums are in ``partials`` afterwards."""
         del work, threads  # the device shares out the work
         with self.memory.current(), self.lock:
             chunks = self._kept(table)
@@ -115,7 +115,7 @@ class Device:
             del held
 
     def _together(self, *arrays: Any) -> tuple[list[int], Any]:
-        """Where each array lies on the device, all brought there by one copy."""
+        """Copy host arrays to the device at once; return their addresses, and the owner of that memory."""
         offsets, size = [], 0
         for x in arrays:
             offsets.append(size)
@@ -127,7 +127,10 @@ class Device:
         return [address + at for at in offsets], owner
 
     def _kept(self, table: Any) -> int:
-        """A chunk table on the device, kept for each stream: another one would not wait for its copy."""
+        """Return the address of a chunk table on the device.
+
+        Each stream keeps a copy of its own, since another stream would not wait until the copying is done.
+        """
         key = id(table), self.memory.stream()
         found = self.tables.get(key)
         if found is None:

@@ -1,4 +1,4 @@
-"""Which arrays may be written while others are read."""
+"""The check that arrays which are written in place share no memory with other arrays of the same pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["disjoint"]
 
 
 def disjoint(written: Sequence[tuple[Any, Any]], read: Sequence[tuple[Any, Any]]) -> bool:
-    """Whether nothing that is written overlaps anything else; each pair holds addresses and lengths in bytes."""
+    """Tell whether no written array overlaps another array, written or read.
+
+    Each pair holds two NumPy arrays of equal length: the addresses of some arrays, and their sizes in bytes.
+    """
     starts = np.concatenate([a.astype(np.int64) for a, _ in written])
     stops = starts + np.concatenate([n for _, n in written])
     kept = stops > starts
@@ -24,7 +27,7 @@ def disjoint(written: Sequence[tuple[Any, Any]], read: Sequence[tuple[Any, Any]]
     for addresses, lengths in read:
         first = addresses.astype(np.int64)
         first, last = first[lengths > 0], (first + lengths)[lengths > 0]
-        before = np.searchsorted(starts, last, side="left") - 1  # the last written one that begins before the end
+        before = np.searchsorted(starts, last, side="left") - 1  # the last written array that begins before this ends
         if np.any((before >= 0) & (stops[np.maximum(before, 0)] > first)):
             return False
     return True

@@ -1,4 +1,4 @@
-"""CUDA C++ compiled by NVRTC, which needs no device; found where torch, CuPy or pip have put it."""
+"""Compilation of CUDA C++ by NVRTC, which needs no device and comes with torch, with CuPy or from PyPI."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 __all__ = ["OPTIONS", "architectures", "compiled", "library", "major"]
 
 OPTIONS = ("--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--std=c++17")
-"""Every operation rounds once and to nearest, as the LLVM printer's do."""
+"""Compiler options under which every operation rounds once and to nearest, as those of the LLVM printer do."""
 NAMES = ("libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so.11.2")
-"""The older of two that are there: a driver runs what was compiled for an older CUDA, not the reverse."""
+"""The file names of NVRTC in the order in which they are tried.
+
+CUDA 12 comes before 13: a driver runs code that was compiled for an older CUDA, and none for a newer one.
+"""
 
 
 def _places() -> list[str]:
-    """Where NVRTC may lie: on the linker's path, in wheels of NVIDIA, in a CUDA toolkit."""
+    """Return the paths at which NVRTC may be found: the linker's path, wheels of NVIDIA, and CUDA toolkits."""
     spec = importlib.util.find_spec("nvidia")
     wheels = list(spec.submodule_search_locations or ()) if spec else []
     toolkits = [os.environ[name] for name in ("CUDA_PATH", "CUDA_HOME") if name in os.environ] + ["/usr/local/cuda"]
@@ -28,7 +31,7 @@ def _places() -> list[str]:
 
 @lru_cache(maxsize=1)
 def library() -> Any:
-    """NVRTC, the one that this process has loaded where it has; None where there is none."""
+    """Return NVRTC, preferably the one that this process has loaded already; None if there is none."""
     for name, mode in [*((n, ctypes.DEFAULT_MODE | getattr(os, "RTLD_NOLOAD", 0)) for n in NAMES),
                        *((n, ctypes.DEFAULT_MODE) for n in _places())]:  # fmt: skip
         try:
@@ -45,14 +48,14 @@ def _check(nvrtc: Any, code: int, log: str = "") -> None:
 
 
 def major() -> int:
-    """The version of CUDA that the NVRTC found belongs to."""
+    """Return the major version of CUDA to which the loaded NVRTC belongs, such as 12."""
     first, second = ctypes.c_int(), ctypes.c_int()
     _check(library(), library().nvrtcVersion(ctypes.byref(first), ctypes.byref(second)))
     return first.value
 
 
 def architectures() -> list[int]:
-    """What the NVRTC found can compile for, as 90 for compute capability 9.0."""
+    """Return the compute capabilities that the loaded NVRTC compiles for, such as 90 for 9.0."""
     nvrtc, n = library(), ctypes.c_int()
     _check(nvrtc, nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(n)))
     found = (ctypes.c_int * n.value)()
@@ -69,16 +72,18 @@ def _text(nvrtc: Any, program: Any, what: str) -> bytes:
 
 
 def compiled(source: str, capability: int) -> bytes:
-    """The machine code of a source for this compute capability, or PTX where this NVRTC is older than the device.
+    """Return the machine code of a source for this compute capability, or PTX if this NVRTC is older than the device.
 
-    Raises RuntimeError with NVRTC's own words where it does not compile, ImportError where there is no NVRTC.
+    Raises RuntimeError with NVRTC's own message if the source does not compile, ImportError if there is no NVRTC.
     """
     nvrtc = library()
     if nvrtc is None:
         raise ImportError("optcore needs NVRTC here, which is not installed: pip install nvidia-cuda-nvrtc-cu12")
     known = [a for a in architectures() if a <= capability]
     if not known:
-        raise RuntimeError(f"optcore: this NVRTC does not know compute capability {capability / 10}; install an older")
+        raise RuntimeError(
+            f"optcore: this NVRTC does not know compute capability {capability / 10}; install an older NVRTC"
+        )
     exact = max(known) == capability
     options = [*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{max(known)}"]
     program = ctypes.c_void_p()

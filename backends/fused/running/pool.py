@@ -1,7 +1,7 @@
-"""The threads that share a pass; each draws the next chunk from one counter until none is left.
+"""The pool of threads that share a pass: each draws the next chunk from one counter until none is left.
 
-Where torch has loaded GNU OpenMP its threads are used: they wait in a loop for a while after each of torch's own
-parallel regions, and two sets of threads would take the processors from each other.
+If torch has loaded GNU OpenMP, the threads of OpenMP are used: they wait in a loop for a while after each of torch's
+own parallel regions, and a second set of threads would compete with them for the processors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 __all__ = ["available", "run"]
 
 ALONE = 1 << 15
-"""Elements whose pass takes less time than waking another thread."""
+"""The number of elements below which one thread runs a pass alone, since waking another would take longer."""
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -28,14 +28,14 @@ _forked = False
 
 
 def available() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _forget() -> None:
-    """A forked child has none of its parent's threads, and maybe a lock that one of them held."""
+    """Forget pool and lock in a forked child, which has none of its parent's threads and may see their lock held."""
     global _pool, _size, _lock, _forked
     _pool, _size, _lock, _forked = None, 0, threading.Lock(), True
 
@@ -46,7 +46,7 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=2)
 def _openmp(torch_is_there: bool) -> Any:
-    """The entry of the GNU OpenMP that torch has loaded, None where there is none."""
+    """Return the function of GNU OpenMP that starts a team of threads; None if torch has loaded no GNU OpenMP."""
     if not torch_is_there or not os.path.exists("/proc/self/maps"):
         return None
     with open("/proc/self/maps") as maps:
@@ -62,14 +62,14 @@ def _helpers(n: int) -> ThreadPoolExecutor:
     global _pool, _size
     with _lock:
         if _pool is None or _size < n:
-            _pool, _size = ThreadPoolExecutor(n, thread_name_prefix="optcore"), n  # the old one ends when idle
+            _pool, _size = ThreadPoolExecutor(n, thread_name_prefix="optcore"), n  # idle threads of the old one end
         return _pool
 
 
 def run(kernel: Any, work: int, chunks: Any, *addresses: int, threads: int) -> None:
-    """Run a kernel's chunks on several threads at once, this one among them; ``work`` is the number of elements.
+    """Run a kernel's chunks on several threads at once, the calling one among them; ``work`` counts their elements.
 
-    Whatever the number of threads, each chunk is done once and by the same instructions.
+    Whatever the number of threads, each chunk is run once and by the same instructions, so results do not differ.
     """
     n = len(chunks)
     counter = np.zeros(1, np.int64)
@@ -96,7 +96,7 @@ def run(kernel: Any, work: int, chunks: Any, *addresses: int, threads: int) -> N
 
 
 def _finish(waiting: list[Future[Any]]) -> None:
-    """Wait for every thread, since the arrays must outlive all that read them; an interrupt is raised then."""
+    """Wait for every thread, since the arrays must outlive the threads that read them; then raise an interrupt."""
     interrupted: KeyboardInterrupt | None = None
     while not all(each.done() for each in waiting):
         try:

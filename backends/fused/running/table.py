@@ -1,4 +1,4 @@
-"""Leaves of one program and one choice of dtypes, and the tables that a kernel reads."""
+"""Batches of leaves that run by one program in the same dtypes, and the tables by which a kernel finds them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from optcore.requests import Handler, Total, interpret
 __all__ = ["CHUNK", "Batch", "Processors", "chunks", "together"]
 
 CHUNK = 1 << 16
-"""Elements that a thread takes at a time."""
+"""The number of elements that a thread takes at a time."""
 BLOCK = 1 << 16
-"""Elements between two partial sums; fixed, so that a sum depends on nothing but its leaf."""
+"""The number of elements in one partial sum; it is fixed, so that a sum depends on its leaf alone."""
 LEAST, MOST = 2.0**-900, 2.0**1000
-"""Between these a float64 sum of squares has lost nothing: no square was infinite, and those that vanished, each below
-2^-1022, are no part of it that a float64 shows."""
+"""The range in which a float64 sum of squares is right: no square was infinite, and squares that vanished, each below
+2^-1022, are too small to change the sum."""
 
 
 @lru_cache(maxsize=64)
 def chunks(lengths: tuple[int, ...], size: int) -> tuple[Any, Any]:
-    """The chunk table (leaf, start, stop, block) of these leaves, and the first block of each leaf that has one."""
+    """Return the chunk table of leaves of these lengths, with one row (leaf, start, stop, block) for each chunk.
+
+    Beside it is a table of pairs (leaf, first block), for every leaf that is not empty.
+    """
     rows, first, block = [], [], 0
     for leaf, n in enumerate(lengths):
         if n:
@@ -40,9 +43,9 @@ def chunks(lengths: tuple[int, ...], size: int) -> tuple[Any, Any]:
 
 
 class Processors:
-    """Runs passes on the processors of this machine; :class:`device.Device` is the same for a CUDA device."""
+    """The runner of passes on the processors of this machine; :class:`device.Device` is the one of a CUDA device."""
 
-    chunk = 1 << 40  #: the most elements of a chunk, where a pass asks for more
+    chunk = 1 << 40  #: the most elements of a chunk: no limit here
     block = BLOCK
 
     @staticmethod
@@ -60,10 +63,11 @@ class Processors:
 
 @dataclass
 class Batch:
-    """Leaves of one program and one choice of dtypes.
+    """Leaves that run by one program in the same dtypes.
 
-    ``pointers`` maps the name of an array to the addresses of its leaves, ``targets`` those to be written;
-    ``row`` tells for each leaf its row of ``constants``; ``runner`` runs the passes where the leaves lie.
+    ``pointers`` maps the name of an array (p, g or a field) to its addresses, one for each leaf; ``targets`` does so
+    for the arrays that are written. ``constants`` has a row of numbers for each set of hyper-parameters and t, and
+    ``row`` holds each leaf's row in it. ``runner`` runs the passes on the processors or the device of the leaves.
     """
 
     program: Program
@@ -79,13 +83,13 @@ class Batch:
     threads: int
     chunk: int = CHUNK
     runner: Any = Processors
-    chance: Any = None  #: two keys for each leaf, where new parameters are rounded by chance
+    chance: Any = None  #: the two keys of stochastic rounding for each leaf; None rounds to nearest
 
     def run(self) -> Generator[Any, Any, Mapping[int, Any]]:
-        """Run all passes; yields the local values of each round of totals, and returns the scalars."""
+        """Run all passes; yield the requests of each round of totals, and return the values of the scalar nodes."""
         program, compute = self.program, np.dtype(self.compute)
         constants = self.constants
-        if program.leafwise:  # a leaf has scalars of its own
+        if program.leafwise:  # scalars differ between leaves, so each leaf has a row of its own
             constants, row = constants[self.row], np.arange(len(self.row))
         else:
             row = self.row
@@ -97,7 +101,7 @@ class Batch:
         return env
 
     def _idle(self, one: Pass, env: Mapping[int, Any]) -> bool:
-        """Tell whether a pass would write what is there already: arrays in place, times numbers that are all 1."""
+        """Tell whether a pass would change nothing, since it multiplies arrays in place by numbers that are all 1."""
         if self.targets is not self.pointers or not one.write:
             return False
         nodes = self.program.nodes
@@ -113,10 +117,11 @@ class Batch:
         return True
 
     def _read(self, one: Pass, env: dict[int, Any]) -> list[Any]:
-        """One reading pass: for each of its sums a vector over the leaves, in float64.
+        """Run one reading pass, and return for each of its sums a float64 vector with one entry for each leaf.
 
-        The three sums of an array's squares are first taken as one in float64, where float32 numbers cannot leave
-        the range. Only where those of a float64 leaf may have done so, they are taken as the law has them.
+        The three scaled sums of an array's squares (optcore.norms) are first taken as one plain sum in float64, whose
+        range the squares of float32 numbers cannot leave. Only if the squares of a float64 leaf may have left it, the
+        pass is run again with the three sums.
         """
         if not one.squares or self.runner is not Processors:
             return self._sums(one, env, False)
@@ -169,7 +174,7 @@ class Batch:
 
 
 class _Totals(Handler):
-    """Totals over the leaves of all batches, in float64."""
+    """A handler that combines totals over the leaves of all batches, in float64."""
 
     def total(self, parts: Sequence[Total]) -> Sequence[Any]:
         values = np.concatenate([np.asarray(part.value, dtype=np.float64) for part in parts])

@@ -1,1 +1,1 @@
-"""A law written down: the graph of one leaf, the passes that it makes, the memory that they move."""
+"""Traced laws: the expression graph of a law, the passes over memory made of it, and the bytes that they move."""

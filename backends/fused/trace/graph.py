@@ -1,8 +1,8 @@
-"""The expression graph of a law: what it does to one element, traced once with symbols for arrays.
+"""The expression graph of a law: its arithmetic on one element, recorded by running the law once on symbols.
 
-A law is run as it stands, with Python numbers for its scalars, so that everything a law may do with a
-number it does here too. What is recorded is arithmetic on arrays. A Python number that meets an array
-becomes a constant of the graph: its place is recorded, its value is an argument of each step.
+A law is run as it is written, with symbols for arrays and Python numbers for scalars, so that it may do everything
+with a number that it does elsewhere. Only arithmetic on arrays is recorded. A Python number that is combined with an
+array becomes a constant of the graph: the graph records its place, and each step gives its value as an argument.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ __all__ = ["Graph", "Node", "Symbol", "Trace", "Unfusable", "of_gradient", "trac
 
 
 class Unfusable(TypeError):  # noqa: N818 - the name says what is the matter
-    """The law does something that a loop over elements cannot: rows, columns, matrices, slices."""
+    """The error for a law that no loop over elements can run: it works on rows, columns, matrices or slices."""
 
 
 Node = tuple[str, tuple[int, ...], Any]
-"""An operation, the nodes it takes and its attribute (the name of an input, the place of a constant)."""
+"""An operation, the numbers of the nodes it takes, and its attribute: the name of an input, the place of a constant."""
 
 LOGIC = frozenset({"and", "or", "not"})
 TRUTH = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "isfinite"})
-"""Operations whose results are truth values."""
+"""The operations whose results are truth values."""
 
 
 class Graph:
-    """Nodes in the order of their creation, equal ones shared; constants by place, never by value."""
+    """The nodes of a law in the order of their creation; equal nodes are one, constants are known by place alone."""
 
     __slots__ = ("constants", "index", "nodes", "ranked", "scalar", "shaped")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.scalar: list[bool] = []  #: whether a node is 0-d: the same for every element of a leaf
+        self.scalar: list[bool] = []  #: True for a node that is 0-d: the same for every element of a leaf
         self.index: dict[Node, int] = {}
         self.constants: list[float] = []
-        self.shaped = False  #: whether the law looked at the shape of an array
-        self.ranked = False  #: whether it looked at the number of its axes
+        self.shaped = False  #: True once the law has read the shape of an array
+        self.ranked = False  #: True once the law has read the number of axes of an array
 
     def add(self, op: str, args: tuple[int, ...], attribute: Any, scalar: bool) -> int:
         node = (op, args, attribute)
@@ -69,10 +69,10 @@ def _binary(op: str, *, swapped: bool = False) -> Any:
 
 
 class Symbol:
-    """An array of a traced law; ``shape`` is the leaf's, or ``()`` for a 0-d value."""
+    """The stand-in for an array in a traced law; ``shape`` is the leaf's, or ``()`` for a 0-d value."""
 
     __slots__ = ("graph", "id", "scalar", "size")
-    __array_ufunc__ = None  # a NumPy number on the left leaves the operation to us
+    __array_ufunc__ = None  # NumPy then leaves an operation with a NumPy number on the left to the methods here
 
     def __init__(self, graph: Graph, id: int, shape: tuple[int, ...], scalar: bool) -> None:
         self.graph, self.id, self.size, self.scalar = graph, id, shape, scalar
@@ -144,14 +144,20 @@ def _apply(op: str, *values: Any) -> Symbol:
 
 
 def _typed(op: str, truth: Sequence[bool]) -> None:
-    """Truth values and numbers are not mixed in a loop; a library may have its own view of ``(g > 0) * g``."""
+    """Raise Unfusable for an operation that mixes truth values and numbers.
+
+    Libraries disagree on such operations, as on ``(g > 0) * g``; eager execution leaves them to the library.
+    """
     wanted = [True] * len(truth) if op in LOGIC else [op == "where", *[False] * (len(truth) - 1)]
     if list(truth) != wanted:
         raise Unfusable(f"{op} of truth values and numbers")
 
 
 class SymbolicNamespace(Recorder):
-    """The functions of :class:`optcore.typing.Namespace` on symbols; what no element loop can do raises Unfusable."""
+    """The functions of :class:`optcore.typing.Namespace` on symbols.
+
+    A function that no loop over elements can run raises Unfusable.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -167,7 +173,10 @@ class SymbolicNamespace(Recorder):
         return Symbol(x.graph, x.graph.add("literal", (), (1.0, x.scalar), x.scalar), x.size, x.scalar)
 
     def squares(self, x: Symbol, sums: Any) -> Any:
-        """Nodes that know each other: what reads a leaf may take their squares in one sum of a wider dtype."""
+        """Mark the nodes of three sums of squares as belonging together.
+
+        A reading pass may then take the squares in one sum of a wider dtype instead.
+        """
         if x.scalar:
             return sums
         args = [x.graph.nodes[each.id][1] for each in sums]
@@ -203,12 +212,11 @@ namespace: Any = SymbolicNamespace()
 
 @dataclass(frozen=True)
 class Trace:
-    """One law as a graph.
+    """The result of tracing a law: its graph, with the nodes of its results and of its totals.
 
-    ``parameter`` and ``state`` are the nodes of the new parameter and of each field (None where there is no
-    such array); ``rounds`` holds, for each request of totals, pairs (local node, how it is combined) whose
-    answers are the nodes ``("total", (), (round, position))``. ``key`` is equal for equal graphs: it knows no
-    number.
+    ``parameter`` and ``state`` are the nodes of the new parameter and of each field, None if there is no such array.
+    ``rounds`` holds, for each request of totals, pairs (local node, how it is combined); the answers are the nodes
+    ``("total", (), (round, position))``. ``key`` is equal for equal graphs, and contains no numbers of the law.
     """
 
     graph: Graph
@@ -222,7 +230,7 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
     """Trace one step of a rule on a leaf of this shape.
 
     ``kinds`` has for each field "input" (an array of the leaf's shape), "own" (a 0-d array of the leaf),
-    "shared", or None where the leaf has no such array. Raises Unfusable for what a loop over elements cannot do.
+    "shared", or None if the leaf has no such array. Raises Unfusable for a law that no loop over elements can run.
     """
     graph = Graph()
 
@@ -235,14 +243,15 @@ def trace(rule: Rule, shape: tuple[int, ...], t: Any, values: Any, kinds: Sequen
     law = template.update(rule, namespace, p, g, rule.pack(fields), t, values)
     ((new, _), state), rounds = _recorded(graph, law)
     if graph.shaped and rule.kind == "elementwise":
-        raise Unfusable("a law that looks at the shape and yet says that it may run on any partition")
+        raise Unfusable("the law reads an array's shape, which a law declared elementwise must not do")
     return _settled(graph, new, rule.unpack(state), rounds)
 
 
 def of_gradient(law: Any, shape: tuple[int, ...], given: int) -> Trace:
     """Trace ``law(xp, p, g, *given)``, which returns a new gradient and a number of the whole tree, or None for either.
 
-    The two stand where a rule has its state. What is given are 0-d values named "given0", "given1", ...
+    The trace holds the two results as its ``state``. The arguments ``given`` are 0-d values named "given0", "given1",
+    ...; the parameter ``given`` here is their number.
     """
     graph = Graph()
     p, g = (Symbol(graph, graph.add("input", (), name, False), shape, False) for name in "pg")
@@ -255,7 +264,7 @@ Rounds: TypeAlias = list[tuple[tuple[int, How], ...]]
 
 
 class _Recording(Handler):
-    """Answers in symbols, which write down what was asked."""
+    """A handler that records each request of totals and answers it with symbols."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -269,23 +278,23 @@ class _Recording(Handler):
     def round(self, asked: Sequence[tuple[Total, ...]]) -> Sequence[Sequence[Any]]:
         (parts,) = asked
         if not all(isinstance(part.value, Symbol) and part.value.scalar for part in parts):
-            raise Unfusable("a total of something that is no sum over the leaf")
+            raise Unfusable("a total of a value that is neither a sum nor a maximum over the leaf")
         graph, n = self.graph, len(self.rounds)
         self.rounds.append(tuple((part.value.id, part.how) for part in parts))
         return [[Symbol(graph, graph.add("total", (), (n, k), True), (), True) for k in range(len(parts))]]
 
 
 def _recorded(graph: Graph, law: Any) -> tuple[Any, Rounds]:
-    """Run a law on symbols: what it returns, and its rounds of totals."""
+    """Run a law on symbols; return its results and its rounds of totals."""
     recording = _Recording(graph)
     try:
         return interpret([law], recording)[0], recording.rounds
-    except (TypeError, AttributeError, NotImplementedError) as error:  # eager execution may well know how
+    except (TypeError, AttributeError, NotImplementedError) as error:  # the eager engine may still be able to run it
         raise Unfusable(str(error)) from error
 
 
 def _settled(graph: Graph, new: Any, state: Sequence[Any], rounds: Sequence[tuple[tuple[int, How], ...]]) -> Trace:
-    """The trace of a law that has ended with these results."""
+    """Return the trace of a law that has ended with these results."""
 
     def at(x: Any) -> int | None:
         return None if x is None else _lift(graph, x)[0]

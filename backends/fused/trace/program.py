@@ -1,8 +1,9 @@
-"""A traced law as passes over memory, and the arithmetic of its scalars between them.
+"""The program of a traced law: its passes over memory, and the arithmetic of its scalars between them.
 
-Every sum over a leaf needs one reading pass before what depends on it. A reading pass recomputes what it
-needs from the law's inputs and writes nothing; the last pass writes. Scalars that are the same for all
-elements of a leaf are worked out on the host between the passes, as vectors with one entry for each leaf.
+A pass is one loop over all elements of all leaves. Every sum over a leaf needs a reading pass before the operations
+that depend on it. A reading pass recomputes the values it needs from the law's inputs and writes no array; the last
+pass writes. Scalars, which are the same for all elements of a leaf, are computed on the host between the passes, as
+vectors with one entry for each leaf.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ WEAK = ("constant", "reciprocal")
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over all leaves: the element nodes it computes, in order, and what becomes of them."""
+    """One pass over all leaves: the element nodes that it computes, in order, and those that it sums or writes."""
 
-    body: tuple[int, ...]  #: element nodes, inputs included
-    inputs: tuple[str, ...]  #: the arrays it reads
-    row: tuple[int, ...]  #: the scalar nodes it takes as arguments
-    reduce: tuple[tuple[int, str, int], ...]  #: (result, operation, element node) of its sums
-    write: tuple[tuple[str, int], ...]  #: (array, element node) of what it writes
-    squares: tuple[tuple[int, int, int], ...]  #: of sums that are one array's: (place in reduce, part, element node)
+    body: tuple[int, ...]  #: the element nodes, inputs included
+    inputs: tuple[str, ...]  #: the arrays that the pass reads
+    row: tuple[int, ...]  #: the scalar nodes that the pass takes as arguments
+    reduce: tuple[tuple[int, str, int], ...]  #: (result, operation, element node) for each sum or maximum
+    write: tuple[tuple[str, int], ...]  #: (array, element node) for each array that the pass writes
+    squares: tuple[tuple[int, int, int], ...]  #: (place in reduce, part, element node) of an array's three sums
 
 
 class Key:
-    """A key that tells programs apart, with its hash, which a graph of many nodes takes some time to give."""
+    """A key that distinguishes programs; it keeps its hash, since hashing a graph of many nodes takes time."""
 
     __slots__ = ("hash", "value")
 
@@ -53,26 +54,26 @@ class Key:
 
 @dataclass(frozen=True)
 class Program:
-    """The passes of one graph."""
+    """The passes over memory that run one graph, with the nodes of its scalars and results."""
 
     key: Key
     nodes: tuple[Node, ...]
     scalar: tuple[bool, ...]
     passes: tuple[Pass, ...]
-    level: tuple[int, ...]  #: the number of reading passes before a node can be known
+    level: tuple[int, ...]  #: for each node, the number of reading passes that must come before it
     parameter: int | None
     state: tuple[int | None, ...]
     rounds: tuple[tuple[tuple[int, How], ...], ...]
-    divisors: tuple[int, ...]  #: the places of constants that elements are divided by
+    divisors: tuple[int, ...]  #: the places of the constants by which elements are divided
 
     @cached_property
     def leafwise(self) -> bool:
-        """Whether scalars differ from leaf to leaf."""
+        """True if scalars may differ from leaf to leaf, since one is a sum over a leaf or a 0-d field of it."""
         return any(op in REDUCTIONS or op == "own" for op, _, _ in self.nodes)
 
     @cached_property
     def plan(self) -> list[list[int]]:
-        """The scalar nodes that become known before each pass, in order; sums come from the passes themselves."""
+        """The scalar nodes to compute before each pass, in order; sums are not among them, passes compute those."""
         plan: list[list[int]] = [[] for _ in self.passes]
         for i, (op, _, _) in enumerate(self.nodes):
             if self.scalar[i] and op not in REDUCTIONS and self.level[i] < len(self.passes):
@@ -87,11 +88,11 @@ class Program:
         compute: Any,
         read: Callable[[Pass, dict[int, Any]], Sequence[Any]],
     ) -> Generator[Any, Any, dict[int, Any]]:
-        """Work out every scalar node, running the reading passes in between.
+        """Compute every scalar node, with the reading passes in between; return their values by node.
 
-        ``constants`` is an array (rows, constants) in float64; the other scalars are arrays of one entry for
-        each row in ``compute``. Yields the local values of each round of totals, receives the totals, and
-        returns all scalars for the last pass.
+        ``constants`` is a float64 array of shape (rows, constants); every other scalar is an array with one entry for
+        each row, in the dtype ``compute``. ``read`` runs a reading pass and returns its sums. Yields the requests of
+        each round of totals, and receives the totals.
         """
         env: dict[int, Any] = {}
         answered: list[Any] = []
@@ -123,7 +124,7 @@ class Program:
         return env
 
     def _strong(self, env: Mapping[int, Any], i: int, compute: Any) -> Any:
-        """A Python number among arrays takes their dtype."""
+        """Return the value of a node in the dtype of computation, which a Python number takes among arrays."""
         return env[i].astype(compute) if self.nodes[i][0] in WEAK else env[i]
 
 
@@ -141,17 +142,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def evaluate(op: str, args: Sequence[Any]) -> Any:
-    """One node on NumPy arrays."""
+    """Compute one node on NumPy arrays."""
     return FUNCTIONS[op](*args)
 
 
 def boolean(node: Node) -> bool:
-    """Whether a node is a truth value."""
+    """Tell whether the value of a node is a truth value."""
     return node[0] in TRUTH
 
 
 def _without_divisions(nodes: list[Node], scalar: list[bool]) -> tuple[int, ...]:
-    """Turn the quotient of an element by a constant into a product: a division costs as much as all the rest."""
+    """Turn each quotient of an element by a constant into a product with its reciprocal; return the constants' places.
+
+    A division takes as much time as all the other arithmetic of a typical law.
+    """
     divisors: dict[int, int] = {}
     for i, (op, args, _) in enumerate(nodes):
         if op == "div" and not scalar[i] and nodes[args[1]][0] == "constant":
@@ -194,7 +198,7 @@ def _of_key(key: Any, names: tuple[tuple[str, bool], ...], divide: bool) -> Prog
         passes.append(_pass(nodes, scalar, _reachable(nodes, [x for _, _, x in sums]), sums, ()))
     writes = tuple((name, x) for name, x in outputs if x is not None)
     passes.append(_pass(nodes, scalar, needed, (), writes))
-    level = [n if i in live else len(passes) for i, n in enumerate(level)]  # what nobody asks for is never known
+    level = [n if i in live else len(passes) for i, n in enumerate(level)]  # a node that no result needs is left out
     settled = Key((tuple(nodes), tuple(scalar), parameter, state, rounds))
     return Program(
         settled, tuple(nodes), tuple(scalar), tuple(passes), tuple(level), parameter, state, rounds, divisors
@@ -219,7 +223,7 @@ def _pass(
     reduce: tuple[tuple[int, str, int], ...],
     write: tuple[tuple[str, int], ...],
 ) -> Pass:
-    """The elements' share of what is needed: a reduction's own argument belongs to an earlier pass."""
+    """Return the pass that computes these sums and writes; it takes the scalar nodes it meets as arguments."""
     used: set[int] = set()
     todo = [x for _, _, x in reduce] + [x for _, x in write]
     row: set[int] = set()
@@ -237,22 +241,26 @@ def _pass(
 
 
 def program(found: Trace, names: Sequence[tuple[str, bool]], *, divide: bool = False) -> Program:
-    """The program of a trace; ``names`` are the state's fields and whether each is an array of the leaf's shape.
+    """Return the program of a trace.
 
-    With ``divide`` no quotient becomes a product.
+    ``names`` has, for each field of the state, its name and True if it is an array of the leaf's shape. With ``divide``
+    quotients by constants stay divisions.
     """
     key = (found.key, tuple(found.graph.scalar))
     fast = _of_key(key, tuple(names), divide)
     numbers = found.graph.constants
     if all(2.0**-100 < abs(numbers[k]) < 2.0**100 for k in fast.divisors):
         return fast
-    return _of_key(key, tuple(names), True)  # a reciprocal would leave the range before the quotient does
+    return _of_key(key, tuple(names), True)  # a reciprocal could overflow or underflow where the quotient does not
 
 
 def of_leaf(
     rule: Rule, shape: tuple[int, ...], kinds: Sequence[Any], t: Any, values: Mapping[str, Any], *, divide: bool = False
 ) -> tuple[Trace, Program]:
-    """The trace and the program of a rule's step on a leaf whose fields are of these kinds; raises Unfusable."""
+    """Return the trace and the program of a rule's step on a leaf whose fields are of these kinds.
+
+    Raises Unfusable for a law that no loop over elements can run.
+    """
     found = trace(rule, shape, t, values, kinds)
     names = [(f.name, kind == "input") for f, kind in zip(rule.fields, kinds, strict=True)]
     return found, program(found, names, divide=divide)

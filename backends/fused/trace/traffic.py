@@ -1,4 +1,4 @@
-"""How much memory a fused step moves: counted from the passes of its program, never measured."""
+"""The memory traffic of a fused step in bytes, counted from the passes of its program and not measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["bytes_moved", "kept", "passes", "traffic"]
 
 
 def bytes_moved(program: Program, dtypes: Mapping[str, str]) -> int:
-    """Bytes for one element of a parameter: every pass reads its inputs once and writes what it writes once.
+    """Return the bytes moved for one element of a parameter: every pass reads each input and writes each output once.
 
     ``dtypes`` maps the parameter ``p``, its gradient ``g`` and the state's fields to their dtypes.
     """
@@ -28,14 +28,14 @@ def bytes_moved(program: Program, dtypes: Mapping[str, str]) -> int:
 
 
 def traffic(rule: Rule, dtype: str = "float32") -> int | None:
-    """Bytes that one step moves for each element of a parameter; None where no loop over elements does the law."""
+    """Return the bytes that a step moves for each element of a parameter; None if no loop over elements can run it."""
     found = _program(rule)
     held = {f.name: COMPUTE[dtype] for f in rule.fields}
     return None if found is None else bytes_moved(found, {"p": dtype, "g": dtype, **held})
 
 
 def passes(rule: Rule) -> int | None:
-    """How often one step goes through memory; None where no loop over elements does the law."""
+    """Return the number of passes over memory in one step; None if no loop over elements can run it."""
     found = _program(rule)
     return None if found is None else len(found.passes)
 
@@ -55,6 +55,6 @@ def _program(rule: Rule) -> Program | None:
     try:
         if "other" in kinds:
             raise Unfusable("a state of another shape")
-        return of_leaf(rule, p.shape, kinds, 2, values)[1]  # at t = 2 the work of a first step is done
+        return of_leaf(rule, p.shape, kinds, 2, values)[1]  # t = 2 is an ordinary step, without a first step's extras
     except Unfusable:
         return None
