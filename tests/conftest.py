@@ -13,12 +13,21 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_enable_x64", True)
-settings.register_profile("optcore", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-settings.load_profile("optcore")
+COMMON: dict[str, Any] = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=20, **COMMON)
+settings.register_profile("exhaustive", max_examples=100, **COMMON)
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--exhaustive", action="store_true", help="run every member of the walks, and not a share of them")
+    parser.addoption(
+        "--exhaustive", action="store_true", help="run every member of the walks and more examples, not a share of them"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw as many examples as the profile says; tests that state a number of their own keep it."""
+    settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "quick")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -87,6 +96,12 @@ def _cuda() -> bool:
 
 
 EVERY = [_mark(library) for library in Library]
+
+
+@pytest.fixture
+def exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Whether all of a proof's examples are wanted."""
+    return bool(request.config.getoption("--exhaustive"))
 
 
 @pytest.fixture
