@@ -30,9 +30,8 @@ class NumpyBackend(Backend):
         return _name(x.dtype)
 
     def fault(self, x: Any) -> str | None:
-        if type(x) is not np.ndarray and isinstance(x, np.matrix | np.ma.MaskedArray):
-            kind = "matrix" if isinstance(x, np.matrix) else "masked array"
-            return f"is a {kind} of NumPy, whose arithmetic is another one; give numpy.asarray of it"
+        if type(x) is not np.ndarray and isinstance(x, np.matrix):
+            return "is a matrix of NumPy, whose product is another one; give numpy.asarray of it"
         if not x.dtype.isnative:
             native = "x.astype(x.dtype.newbyteorder('='))"
             return f"is of dtype {x.dtype}, in another byte order than this machine's; give {native}"
