@@ -72,7 +72,7 @@ def sgdr(
 
 def _room(*, warmup: int, first: int, **others: Any) -> None:
     if not warmup < first:
-        raise ValueError(f"warmup={warmup} takes all of a cycle of first={first} steps; give a warmup below first")
+        raise ValueError(f"warmup={warmup} leaves nothing of a cycle of first={first} steps; give less")
 
 
 @schedule(guard=_room)
