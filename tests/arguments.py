@@ -1,4 +1,4 @@
-"""Tell whether an argument does anything: the plan of a native constructor, run with two values of it."""
+"""The check that an argument of a native constructor has an effect: its plan is run with two values of the argument."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ REFUSED = (NotImplementedError, TypeError, ValueError)
 
 
 def gradients(step: int, shape: tuple[int, ...], seed: int) -> Any:
-    """Gradients of changing size, small after the large ones, with rows and whole leaves of zeros.
+    """Return gradients of changing size, small ones after large ones, with rows and whole leaves of zeros.
 
-    Those of the first leaf have one sign, so that rules that find their own rate see one to find.
+    Those of the first leaf have one sign, so that rules that estimate their own rate find one.
     """
     rng = np.random.default_rng(100 * step + seed)
     g = np.asarray(rng.standard_normal(shape)) * (10.0, 1.0, 1e-2, 1e-4, 3.0, 0.1)[step % 6]
@@ -42,7 +42,7 @@ FOUND: dict[str, Any] = {}
 
 
 def evidence(plan: Native) -> list[Any]:
-    """The evidence of an argument: the trajectory, and all that the adapter makes of the plan beside it."""
+    """Return all that an argument may change: the trajectory, and the other entries of the plan for the adapter."""
     beside = [dict(plan.dtypes), plan.link, plan.estimator]
     if plan.of_leaf is not None:
         return [trajectory(plan), *beside]
@@ -53,7 +53,7 @@ def evidence(plan: Native) -> list[Any]:
 
 
 def trajectory(plan: Native) -> list[Any]:
-    """The parameters after each step of a plan on NumPy arrays, with the shapes and dtypes of the state."""
+    """Return the parameters after each step of a plan on NumPy arrays, with the shapes and dtypes of the state."""
     recipe, rule = plan.recipe, plan.recipe.rule
     shapes = {k: s for k, s in SHAPES.items() if rule.ndim is None or len(s) == rule.ndim}
     if plan.link and plan.of_leaf is not None:
@@ -93,7 +93,7 @@ def trajectory(plan: Native) -> list[Any]:
 
 
 def _written(state: Any, rule: Any, g: Any) -> Any:
-    """A leaf's state with what a caller of Sophia and bSAM writes into it between steps."""
+    """Return a leaf's state with the fields set that a caller of Sophia or bSAM writes between steps."""
     arrays = [
         {"estimate": g * g + 0.1, "noisy": g * 1.5 + 0.1}.get(f.name.rpartition(".")[2], x)
         for f, x in zip(rule.fields, rule.unpack(state), strict=True)
@@ -102,7 +102,7 @@ def _written(state: Any, rule: Any, g: Any) -> Any:
 
 
 def differ(a: Any, b: Any) -> bool:
-    """Tell whether two trees of lists, arrays and numbers are not the same, NaN being equal to NaN."""
+    """Tell whether two trees of lists, arrays and numbers differ, where NaN is equal to NaN."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return not np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -111,7 +111,7 @@ def differ(a: Any, b: Any) -> bool:
 
 
 def candidates(name: str, default: Any, choices: tuple[Any, ...] = ()) -> Iterator[Any]:
-    """Other values that an argument might take, likely ones first; those that are out of range are passed over."""
+    """Return other values that an argument might take, likely ones first; callers skip those that are out of range."""
     if choices and (default is None or isinstance(default, str)):
         yield from (c for c in choices if c != default)
     elif isinstance(default, bool):
@@ -129,7 +129,7 @@ def candidates(name: str, default: Any, choices: tuple[Any, ...] = ()) -> Iterat
 
 
 def members(default: Any) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
-    """An argument's members, each with the way to put another value in its place: a pair of betas has two."""
+    """Return the members of an argument (a pair of betas has two), each with a function that replaces its value."""
     if isinstance(default, tuple | list) and default and not isinstance(default[0], str):
         for i, x in enumerate(default):
             yield f"[{i}]", lambda v, i=i: (*default[:i], v, *default[i + 1 :]), x
@@ -138,7 +138,7 @@ def members(default: Any) -> Iterator[tuple[str, Callable[[Any], Any], Any]]:
 
 
 def choices_of(library: str, rule: Any, name: str) -> tuple[Any, ...]:
-    """The choices of a rule's switch; an argument has the rule's name or the library's word for it."""
+    """Return the choices of a rule's switch for an argument, which has the rule's name or the library's word for it."""
     meaning = dialect(library).meanings.get(name)
     for ours in (name, *(meaning.names if meaning else ())):
         hyper = rule.hypers.get(ours)
@@ -148,7 +148,7 @@ def choices_of(library: str, rule: Any, name: str) -> tuple[Any, ...]:
 
 
 class Walk:
-    """One constructor with its defaults, and what each of its arguments does."""
+    """One constructor with its defaults, and the effect of each of its arguments."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Walk:
         return self.found[key]
 
     def values(self, name: str) -> Iterator[tuple[str, Any]]:
-        """Values to try for an argument, each with the member that it changes."""
+        """Return the values to try for an argument, each with the member that it changes."""
         if name in self.special:
             yield from (("", v) for v in self.special[name])
             return
@@ -183,7 +183,7 @@ class Walk:
                 yield member, put(value)
 
     def idle(self, name: str) -> list[str]:
-        """The members of an argument that change nothing, alone or beside one other argument that is changed."""
+        """Return the members of an argument that change nothing, alone or together with one other changed argument."""
         wanted = {member for member, _ in self.values(name)} or {""}
         left = set(wanted)
         for context in itertools.chain([{}], self.contexts(name)):
@@ -195,7 +195,7 @@ class Walk:
         return sorted(name + member for member in left)
 
     def contexts(self, name: str) -> Iterator[dict[str, Any]]:
-        """Situations in which an argument might act: another one changed."""
+        """Return changes of one other argument, under which an argument might act that does nothing by default."""
         first = ("weight_decay", "momentum", "nesterov", "centered")
         for other in sorted(self.base, key=lambda other: other not in first):
             if other != name:

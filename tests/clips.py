@@ -1,4 +1,4 @@
-"""Gradients and parameters to clip, for the tests of clipping laws."""
+"""Gradients and parameters for the tests of clipping laws."""
 
 from __future__ import annotations
 

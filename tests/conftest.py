@@ -31,9 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--exhaustive`` a test marked so runs for one in so many of its cases, the same ones everywhere.
+    """Without ``--exhaustive``, run a test with that mark for one in n of its cases, the same ones everywhere.
 
-    Which ones is told by the case's own name, so that a new case changes no other's part.
+    The hash of a case's own name decides, so that a new case does not change the choice among the others.
     """
     if config.getoption("--exhaustive"):
         return
@@ -65,7 +65,7 @@ class Library(enum.Enum):
         return backends.named(self.value.partition(":")[0])
 
     def array(self, values: Any, dtype: str = "float64") -> Any:
-        """An array of this library, read-only or on another virtual device where the name says so."""
+        """Return an array of this library, read-only or on another virtual device if the member's name says so."""
         if self is Library.STRICT_DEVICE:
             import array_api_strict as xp
 
@@ -106,7 +106,7 @@ def exhaustive(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """A test's own generator: its numbers do not hang on which tests ran before it in this process."""
+    """Return a generator of the test's own: its numbers do not depend on the tests that ran before it."""
     return np.random.default_rng(0)
 
 

@@ -1,4 +1,7 @@
-"""Writes the table of docs/differences.md: ``python tests/differences.py``; tests hold the file to it."""
+"""The program that writes the table of docs/differences.md: ``python tests/differences.py``.
+
+Tests compare the file with it.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ START, END = "<!-- measured: python tests/differences.py -->\n", "<!-- end -->\n
 
 
 def rows() -> list[Difference]:
-    """Sorted by law, as the table has them."""
+    """Return the rows of the table, sorted by law."""
     return sorted(oracles.gather("DIFFERENCES"), key=lambda row: row.law.lower())
 
 
 def figure(row: Difference, size: float | None = None) -> str:
-    """The entry of the table for a size, measured here unless it is given; infinite where a NaN stands for a number.
+    """Return the table's entry for the size of a difference, which is measured here unless it is given.
 
-    A difference of laws is known by its power of ten, whatever its last bits (it may be a power of ten itself). One
-    of a library's own rounding hangs on processor and BLAS: it is known by the range that it lies in.
+    A size is infinite if one side is NaN and the other a number. A difference of laws is entered as its power of ten,
+    whatever its last bits (it may be a power of ten itself). A difference that comes from a library's rounding depends
+    on processor and BLAS, and is entered as a range.
     """
     if row.rounding is not None:
         low, high = row.rounding.range()
@@ -33,18 +37,18 @@ def figure(row: Difference, size: float | None = None) -> str:
 
 
 def line(row: Difference, figure: str) -> str:
-    """The row as the table has it."""
+    """Return the text of one row of the table."""
     return f"| {row.law} | {row.who} | {row.what} | {figure} | {row.here} |"
 
 
 def table() -> str:
-    """One line for each row."""
+    """Return the text of the table, one line for each row."""
     lines = ["| law | who | what | size | here |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([*lines, *(line(row, figure(row)) for row in rows())]) + "\n"
 
 
 def written() -> list[str]:
-    """The lines of the file's table, without its head."""
+    """Return the lines of the table in the file, without its head."""
     return FILE.read_text().partition(START)[2].partition(END)[0].strip().splitlines()[2:]
 
 

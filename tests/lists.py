@@ -1,4 +1,4 @@
-"""Leaves and laws for the tests of lists of tensors, and the two ways to run them."""
+"""Leaves and laws for the tests of the engine for lists of tensors, which is compared with eager execution."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DTYPES = ("float32", "float64", "bfloat16")
 
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors on the CPU take the way of those elsewhere."""
+    """Let the engine for lists take tensors on the CPU, as it takes those on other devices."""
     monkeypatch.setattr(foreach, "ON_CPU", True)
     monkeypatch.setattr(fused, "usable", lambda: False)
 
 
 def job(law: Any, dtype: str, shapes: Any = SHAPES, device: str = "cpu", odd: Any = None) -> tuple[Any, Any]:
-    """Leaves of two groups, of different rates and step counts, and the shared fields."""
+    """Return leaves of two groups, with different rates and counts of steps, and the shared fields."""
     draw = torch.Generator().manual_seed(1)
     leaves = []
     for k, shape in enumerate(shapes):
@@ -48,7 +48,7 @@ def common(law: Any, state: Any) -> list[Any]:
 
 
 def by_lists(law: Any, leaves: Any, shared: Any, *, donate: bool = False) -> tuple[list[Any], list[Any]]:
-    """For each leaf its new parameter and its state's arrays, and the shared fields."""
+    """Return each leaf's new parameter and state's arrays, and the shared fields."""
     found = foreach.Foreach(law, backend, shared, donate)
     assert not found.take(dict(enumerate(leaves)))
     found.compute()
@@ -62,7 +62,7 @@ def by_operations(law: Any, leaves: Any, shared: Any) -> tuple[list[Any], list[A
 
 
 def after(law: Any, leaves: Any, arrays: Any) -> list[Leaf]:
-    """The next step's leaves."""
+    """Return the leaves of the next step."""
     draw = torch.Generator().manual_seed(int(leaves[0].t))
     return [
         Leaf(x[0], torch.randn(old.p.shape, generator=draw).to(old.g), law.pack(list(x[1:])), old.t + 1, old.values)
@@ -87,10 +87,10 @@ def _engine(law: Any, leaves: Any, shared: Any) -> foreach.Foreach:
 
 
 def rounds_alike(law: Any) -> bool:
-    """Whether every node is rounded once and in one way by whoever computes it.
+    """Tell whether every node of a law is rounded once and in the same way by every library.
 
-    Not so: library functions, sums in another order (totals), and a number over an array, where torch's operator
-    multiplies by a reciprocal.
+    These are not: library functions, sums in another order (totals), and a number divided by an array, for which
+    torch's operator multiplies by a reciprocal.
     """
     leaves, shared = job(law, "float32", ((4, 3),))
     ((_, group),) = _engine(law, leaves, shared).groups.items()
@@ -106,7 +106,7 @@ ALIKE = [name for name, law in RULES.items() if rounds_alike(law)]
 
 
 def equal(first: Any, second: Any) -> None:
-    """Same bits, but for the sign of a zero and what a NaN carries; same dtype and shape."""
+    """Assert that arrays have the same dtype, shape and bits, except for the sign of a zero and the bits of a NaN."""
     for x, y in zip(first, second, strict=True):
         if x is None or y is None:
             assert x is y
@@ -136,7 +136,7 @@ LAWS: dict[str, Any] = {
 
 
 def lawful(name: str) -> Any:
-    """A rule whose new parameter is one of these expressions."""
+    """Return a rule whose new parameter is the expression given."""
 
     @rule(owns="p", kind="leafwise")
     def law(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:

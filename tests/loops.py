@@ -1,4 +1,4 @@
-"""Which laws a loop over elements does, told from their declarations alone."""
+"""The laws that a loop over elements can run, found from their declarations alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optcore.testing.laws import ready
 
 
 def shares_a_vector(law: Any) -> bool:
-    """A pass has registers for numbers of the whole tree, and none for its vectors."""
+    """Tell whether a law has a shared field that is a vector: a pass takes only numbers of the whole tree."""
     law = ready(law)
     state = law.unpack(start(law, backend, np.ones((2, 2)), law.complete()))
     return any(f.shared and x.ndim > 0 for f, x in zip(law.fields, state, strict=True))

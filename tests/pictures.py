@@ -1,4 +1,4 @@
-"""Writes docs/schedules.md and its pictures: ``python tests/pictures.py``; a test holds the page to it."""
+"""The program that writes docs/schedules.md and its pictures: ``python tests/pictures.py``; a test compares them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ Each is drawn over 120 steps with `optcore plot NAME:PARAMETERS`; where librarie
 
 
 def modules() -> dict[str, list[str]]:
-    """The names of the schedules by the module that they stand in, in the order of the file."""
+    """Return the names of the schedules by their module, in the order of the file."""
     found = {}
     for info in pkgutil.iter_modules(optcore.schedules.__path__):
         module = importlib.import_module(f"optcore.schedules.{info.name}")
@@ -105,7 +105,7 @@ def modules() -> dict[str, list[str]]:
 
 
 def page() -> str:
-    """The text of docs/schedules.md."""
+    """Return the text of docs/schedules.md."""
     rows = {row["name"]: row for row in catalogue()}
     lines = HEAD.format(count=len(rows)).splitlines()
     for module, names in modules().items():

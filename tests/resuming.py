@@ -1,4 +1,4 @@
-"""torch's schedulers and ours, interrupted, saved and resumed, for the tests of what they go on with."""
+"""torch's schedulers and ours, interrupted, saved and resumed: the cases and helpers of the tests of resumed runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOP, END = 13, 30
 
 
 class Torch:
-    """torch's schedulers in one place."""
+    """A namespace of torch's schedulers, SWALR included."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch.optim.swa_utils if name == "SWALR" else L, name)
@@ -34,7 +34,7 @@ OPTIMIZERS: dict[str, Callable[[list[Any]], Any]] = {
 
 
 def factor(m: Any) -> Any:
-    """A factor of the rate: a schedule to ours, a function to torch's."""
+    """Return a factor of the rate: a schedule for our schedulers, a function for torch's."""
     law = s.exponential(start=1.0, rate=0.9)
     return law if m is ours else lambda e: law(e)
 
@@ -102,13 +102,13 @@ def optimizer(kind: str = "SGD", groups: int = 2, scale: float = 1.0) -> Any:
 
 
 def now(o: Any) -> list[float]:
-    """The rates of the groups, and their momenta."""
+    """Return the rates of the groups, and their momenta."""
     momenta = [g["betas"][0] if "betas" in g else g["momentum"] for g in o.param_groups]
     return [float(g["lr"]) for g in o.param_groups] + momenta
 
 
 def run(scheduler: Any, steps: int, start: int = 0) -> np.ndarray:
-    """The rates of each update, before the steps of the scheduler; a plateau sees a loss that stops falling."""
+    """Return the rates of each update before the scheduler's step; a plateau receives a loss that stops falling."""
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
@@ -120,7 +120,7 @@ def run(scheduler: Any, steps: int, start: int = 0) -> np.ndarray:
 
 
 def saved(scheduler: Any) -> tuple[Any, Any]:
-    """The states of the optimizer and the scheduler, through a file that holds plain data."""
+    """Return the states of the optimizer and the scheduler, written to a file of plain data and read back."""
     file = io.BytesIO()
     torch.save([scheduler.optimizer.state_dict(), scheduler.state_dict()], file)
     file.seek(0)
@@ -141,5 +141,5 @@ def resumed(make: Callable[[Any], Any], states: tuple[Any, Any], order: Any, o: 
 
 
 def near(got: Any, want: Any) -> None:
-    """torch's products of the steps drift from the closed forms by some units in the last place each step."""
+    """Assert equality; torch's products differ from the closed forms by some units in the last place for each step."""
     np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)

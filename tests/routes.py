@@ -1,4 +1,4 @@
-"""Every way in which one recipe can be run, and every option of a recipe, for the tests that compare them."""
+"""The routes: all ways of running one recipe, and all options of a recipe, for the tests that compare them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def gradients(dtype: str, steps: int = 8, *, nonfinite: bool = False) -> list[dict[str, Any]]:
-    """Gradients of every size: some are missing, some are zero and, where asked for, one step is not finite."""
+    """Return gradients of every size: some are missing, some are zero and, if asked for, one step is not finite."""
     rng, found = np.random.default_rng(3), []
     for k in range(steps):
         each: dict[str, Any] = {n: rng.standard_normal(s) * 10.0 ** rng.uniform(-2, 1) for n, s in SHAPES.items()}
@@ -82,12 +82,12 @@ SLOW = (FastStep, "of", lambda *_: None)
 
 
 def _laid_out(recipe: Any) -> Any:
-    """The recipe in one layout, where each library would take its own."""
+    """Return the recipe with one layout for all routes, since each library would take its own."""
     return recipe if recipe.layout is not None else recipe.replace(layout="in_out")
 
 
 def tree(library: str, *, donate: bool = False, jit: bool = False) -> Callable[..., dict[str, Any]]:
-    """The pure optimizer on arrays of a library."""
+    """Return the pure optimizer's route, on arrays of one library."""
 
     def run(recipe: Any, dtype: str, grads: Sequence[Any]) -> dict[str, Any]:
         backend = named(library)
@@ -111,7 +111,7 @@ def tree(library: str, *, donate: bool = False, jit: bool = False) -> Callable[.
 
 
 def torch_objects(**options: Any) -> Callable[..., dict[str, Any]]:
-    """The adapter's optimizer, in two groups, of which one has options of its own."""
+    """Return the torch adapter's route: an optimizer with two groups, of which one has options of its own."""
 
     def run(recipe: Any, dtype: str, grads: Sequence[Any]) -> dict[str, Any]:
         kind = {"bfloat16": "float32"}.get(dtype, dtype)

@@ -1,6 +1,6 @@
 """One of two processes that train together, run by test_sharded.py: ``python sharded.py PART RANK FILE``.
 
-What differs from one process alone is printed, a line for each, and "done" at the end.
+It prints a line for each difference from a run in one process alone, and "done" at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def whole(x: Any) -> Any:
 
 
 def trained(recipe: optcore.Recipe, mesh: Any, steps: int = 3, dtype: torch.dtype = torch.float64) -> Any:
-    """The optimizer of some leaves after some steps, spread over a mesh or, without one, whole in this process."""
+    """Return the optimizer of some leaves after some steps; they are spread over a mesh or, without one, whole here."""
     rng = torch.Generator().manual_seed(1)
     draw = lambda s: torch.rand(s, generator=rng, dtype=torch.float64)  # noqa: E731
     leaves = [leaf for leaf in LEAVES if recipe.rule.ndim in (None, len(leaf[0]))]
@@ -68,7 +68,7 @@ def trained(recipe: optcore.Recipe, mesh: Any, steps: int = 3, dtype: torch.dtyp
 
 
 def arrays(optimizer: Any) -> Iterator[tuple[str, Any]]:
-    """Parameters, states and shared fields, by name."""
+    """Return parameters, states and shared fields by name."""
     for i, group in enumerate(optimizer.param_groups):
         yield from ((f"group {i} {k}", v) for k, v in group.items() if torch.is_tensor(v))
         for k, p in enumerate(group["params"]):
@@ -77,7 +77,7 @@ def arrays(optimizer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def compare(who: str, alone: Any, together: Any, room: float = ROOM) -> list[str]:
-    """The differences between an optimizer in one process and one in both, beyond ``room`` of the largest number."""
+    """Return a line for each array that differs between one and two processes by ``room`` times its largest number."""
     wanted, found, wrong = dict(arrays(alone)), dict(arrays(together)), []
     if wanted.keys() != found.keys():
         return [f"{who}: the arrays are {sorted(found)}, alone {sorted(wanted)}"]
@@ -127,7 +127,7 @@ def walk(mesh: Any) -> list[str]:
 
 
 def options(mesh: Any) -> list[str]:
-    """Options of a recipe: chance by the element's position, sums over micro-steps, averages, skipped steps."""
+    """Compare options of a recipe: random numbers by an element's position, accumulation, averages, skipped steps."""
     wrong = []
     for name, recipe in {
         "stochastic rounding": optcore.Recipe("adamw", lr=1e-3, rounding="stochastic", seed=5),
@@ -170,7 +170,7 @@ def options(mesh: Any) -> list[str]:
 
 
 def clip(mesh: Any) -> list[str]:
-    """torch's functions, and every clipping law on a tree."""
+    """Compare torch's clipping functions, and every clipping law on a tree."""
     wrong, rng = [], torch.Generator().manual_seed(3)
     grads = [(torch.randn(s, generator=rng, dtype=torch.float64), place) for s, place in LEAVES]
     both = [[nn.Parameter(placed(torch.zeros_like(g), place, m)) for g, place in grads] for m in (None, mesh)]
@@ -204,7 +204,7 @@ def clip(mesh: Any) -> list[str]:
 
 
 def loss(model: Any, i: int) -> Any:
-    """Of more samples than inputs: the null space of a gram matrix has no eigenvectors that two roundings agree on."""
+    """Return a loss of more samples than inputs: eigenvectors of a gram matrix' null space depend on rounding."""
     return (model(torch.sin(torch.arange(48, dtype=torch.float64) ** 1.5 + i).reshape(8, 6)) ** 2).sum()
 
 
@@ -224,7 +224,7 @@ CHECKPOINTED = ("adamw", "soap", "prodigy", "adafactor", "shampoo", "asgd", "sch
 
 
 def checkpoints(mesh: Any) -> list[str]:
-    """fully_shard, and what torch.distributed.checkpoint writes: a reloaded run goes on as the one that was saved."""
+    """Compare runs under fully_shard, one of which is saved and reloaded by torch.distributed.checkpoint."""
     wrong = []
     folder = [tempfile.mkdtemp() if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(folder, src=0)
@@ -271,7 +271,7 @@ def checkpoints(mesh: Any) -> list[str]:
 
 
 def parallel(mesh: Any) -> list[str]:
-    """DistributedDataParallel is one process twice; pieces are refused where they are not enough."""
+    """Compare DistributedDataParallel with one process; rules that need whole leaves refuse pieces of them."""
     wrong = []
     for name in ("muon", "prodigy", "noisy_sgd"):
         recipe = optcore.Recipe(optcore.matrices(optcore.muon, optcore.adamw) if name == "muon" else name, lr=1e-2)

@@ -1,4 +1,7 @@
-"""Clipping laws in passes over memory against the same laws operation by operation, and what a pass may touch."""
+"""Clipping laws as fused passes over memory, compared with the same laws run operation by operation.
+
+Other tests hold that a pass writes no array but those it may write.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def bound(name: str, at: float = 0.5) -> Any:
 
 
 def tree(library: str, dtype: str) -> dict[str, Any]:
-    """Leaves of every kind: 0-d, empty, none, in columns, with gaps, turned round, spread out, one of two blocks."""
+    """Return leaves of every kind: 0-d, empty, None, in columns, with gaps, reversed, broadcast, of two blocks."""
     rng = np.random.default_rng(7)
     big = rng.standard_normal(70_001)
     made = {
@@ -60,7 +63,7 @@ def tree(library: str, dtype: str) -> dict[str, Any]:
 
 
 def _like(x: Any, dtype: str) -> Any:
-    """The values in another dtype, laid out as they are."""
+    """Return the values in another dtype with the same memory layout."""
     if 0 in x.strides:
         return np.broadcast_to(x[:1].astype(dtype), x.shape)
     if x.base is not None and x.size * x.itemsize < x.base.nbytes:
@@ -79,7 +82,7 @@ def eagerly(monkeypatch: pytest.MonkeyPatch, call: Any) -> Any:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Tell whether each piece of work was done in passes, as it happens."""
+    """Return a list that receives, for each piece of work that follows, True if it is done by fused passes."""
     taken: list[bool] = []
     own = gradients._fused
 
@@ -97,7 +100,7 @@ def values(x: Any) -> Any:
 
 
 def agree(got: dict[str, Any], want: dict[str, Any], dtype: str) -> None:
-    """Up to the rounding of the sums, one of 70,000 terms, of at most 64 operations, and of the leaf's dtype."""
+    """Assert equality up to the rounding of sums (one has 70,000 terms), of 64 operations and of the leaf's dtype."""
     slack = (64 + 300) * UNIT[COMPUTE[dtype]] + 2 * UNIT[dtype]  # 300: the root of the terms, eager sums being pairwise
     assert got.keys() == want.keys()
     for name, x in want.items():
@@ -163,7 +166,7 @@ def test_precisions_are_summed_in_the_widest(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("size", [1e-44, 1e-38, 1e-30, 1e-19, 1.0, 1e19, 1e30, 3e38])
 def test_a_sum_in_a_wider_dtype_gives_every_float32_norm(size: float) -> None:
-    """Around each border between the law's three sums, alone and beside numbers of another size."""
+    """The norm is right around each border between the law's three sums, alone and beside numbers of another size."""
     g = np.full(100_000, size, np.float32) * (np.arange(100_000, dtype=np.float32) % 2)
     for grads in ([g], [g, np.ones(3, np.float32)], [g, np.full(2, 1e-35, np.float32)]):
         want = math.sqrt(sum(float((x.astype(np.float64) ** 2).sum()) for x in grads))
@@ -238,7 +241,7 @@ def test_addresses_are_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_written_where_all_would_stay_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below its limit a norm costs one reading pass; a NaN, or one leaf's factor, is a reason to write."""
+    """A norm below its limit takes one reading pass only; a NaN, or a factor for one leaf, makes a pass write."""
     passes: list[bool] = []
     own = Processors.run
     spy = staticmethod(lambda *given, **options: (passes.append(given[9] is None), own(*given, **options))[1])
@@ -317,7 +320,7 @@ def test_complex_gradients_and_subclasses_are_left_to_their_library(monkeypatch:
 
 
 def test_other_tensors_and_thresholds_compile_nothing() -> None:
-    """As in training, where each step has new gradients."""
+    """No kernel is compiled for new tensors and thresholds: in training each step has new gradients."""
 
     def step(k: int) -> None:
         params = given_params([np.ones(n + k) for n in (3, 5, 7)], torch.float32)

@@ -43,9 +43,9 @@ SPECIAL = [0.0, -0.0, 1.0, np.nan, np.inf, -np.inf, 1e-45, -1e-42, 1e-38, 3e38, 
 
 
 def job(rule: Any, shapes: Any, dtype: str, t: int = 3, kept: str | None = None) -> tuple[list[Leaf], list[Any]]:
-    """Leaves in the middle of a run; every pair of special numbers is a parameter and a gradient.
+    """Return leaves in the middle of a run; every pair of special numbers is a parameter and a gradient.
 
-    ``kept`` is the dtype of the states, by default that of computation.
+    ``kept`` is the dtype of the states, by default the dtype of computation.
     """
     rng = np.random.default_rng(0)
     values = laid_out(numbers(rule.complete(), on_numpy, t - 1), "in_out")
@@ -68,7 +68,7 @@ def job(rule: Any, shapes: Any, dtype: str, t: int = 3, kept: str | None = None)
 
 
 class HostMemory:
-    """What a library must give for a device, on the host."""
+    """The memory protocol of a device, implemented with memory of the host."""
 
     capability = 90
     current = staticmethod(nullcontext)
@@ -89,7 +89,7 @@ class HostMemory:
 
 
 class HostBackend(NumpyBackend):
-    """NumPy arrays as if they lay on a CUDA device, or on two in turn."""
+    """The backend of NumPy arrays that pretends they lie on a CUDA device, or on two in turn."""
 
     name = "cuda"
     fuses = devices = True
@@ -105,7 +105,7 @@ class HostBackend(NumpyBackend):
 
 @lru_cache
 def printed(dtype: str) -> dict[str, str]:
-    """The kernels of every rule in one dtype, with names of their own, by the text that a device would compile."""
+    """Return the kernels of every rule in one dtype, each with its own name, by the text a device would compile."""
     found: dict[str, str] = {}
     every = [rule for name in LOOPS for rule in variants(name)] + [
         native.constructor("torch", "AdamW").build().recipe.rule
@@ -125,12 +125,12 @@ def printed(dtype: str) -> dict[str, str]:
 
 
 def kinds(dtype: str) -> tuple[str | None, ...]:
-    """The dtypes that states may be kept in: that of computation, or the parameter's."""
+    """Return the dtypes in which states may be stored: that of computation, and the parameter's."""
     return (None, dtype) if dtype.endswith("float16") else (None,)
 
 
 def variants(name: str) -> list[Any]:
-    """A rule as it is by default, and with decay at its place in the template."""
+    """Return a rule with its default numbers, and with a weight decay at its place in the template."""
     rule = laws.ready(subjects()[name])
     return [rule, rule.bind(weight_decay=0.1)]
 
@@ -146,7 +146,7 @@ extern "C" void widen(const half_bits* x, float* y, whole n, int brain) {
 
 
 def compiled_here(sources: Sequence[str], names: Sequence[str], folder: Path) -> Any:
-    """Printed kernels and the driver's functions that launch them, compiled for the host."""
+    """Return a library of printed kernels and of the driver's functions that launch them, compiled for the host."""
     table = ", ".join(f"KERNEL({name})" for name in names)
     text = ['#include "cuda_host.h"', cuda.PRELUDE, CONVERSIONS, *sources]
     (folder / "kernels.cpp").write_text("\n".join([*text, f"static const Kernel KERNELS[] = {{{table}}};", "DRIVER\n"]))
@@ -168,7 +168,7 @@ def compiled_here(sources: Sequence[str], names: Sequence[str], folder: Path) ->
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A driver that runs the printed kernels on this machine."""
+    """Replace the CUDA driver by one that runs the printed kernels on this machine."""
     if shutil.which("c++") is None:
         pytest.skip("no C++ compiler (c++) to run the printed kernels with")
     every = {text: kernel for dtype in DTYPES for text, kernel in printed(dtype).items()}
@@ -189,7 +189,7 @@ def run(backend: Any, rule: Any, leaves: Any, shared: Any) -> list[Any]:
 
 
 def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether arrays are equal bit by bit, but for the digits of a NaN."""
+    """Tell whether arrays are equal bit by bit, except for the digits of a NaN."""
     for a, b in zip(first, second, strict=True):
         a, b = np.asarray(a), np.asarray(b)
         real = ~np.isnan(a.astype(np.float64))
@@ -231,7 +231,7 @@ def test_a_kernel_compiles_for_every_device_that_the_compiler_knows_and_newer_on
 
 @COMPILER
 def test_no_operation_is_contracted_approximated_or_flushed() -> None:
-    """Shown on the rules without elementary functions, whose own text uses fused operations."""
+    """The rules without elementary functions show it: the text of those functions itself uses fused operations."""
     plain = [n for n in LOOPS if not operations(laws.ready(subjects()[n])) & {*ELEMENTARY}]
     assert {"adam", "lion", "lamb"} <= set(plain)
     for name, dtype in itertools.product(plain, ("float32", "float64")):
@@ -274,7 +274,7 @@ def test_every_16_bit_number_and_every_tie_between_two_is_converted_as_numpy_doe
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_kernel_has_the_bits_of_the_processors_where_arithmetic_is_rounded_once(host: Any, name: str) -> None:
-    """Rules of + - * / sqrt and comparisons; what has sums or elementary functions lies in the bound below."""
+    """It holds for rules of + - * / sqrt and comparisons; rules with sums or elementary functions lie in the bound."""
     for rule, dtype in itertools.product(variants(name), DTYPES):
         if operations(rule) & {*ELEMENTARY, *REDUCTIONS}:
             continue
@@ -387,7 +387,7 @@ GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason
 @pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize("library", [_mark(Library.CUPY)])
 def test_cupy_arrays_move_as_numpy_arrays_do(library: Library, name: str) -> None:
-    """Within a hundred units: three steps of roundings that differ in exp and log, and in the order of sums."""
+    """They agree within a hundred units: exp, log and the order of sums round differently in each of three steps."""
     rule, rng = laws.ready(subjects()[name]), np.random.default_rng(5)
     for dtype, units in (("float32", 2.0**-24), ("float64", 2.0**-53)):
         optimizer = backends.Optimizer(optcore.Recipe(rule))

@@ -1,4 +1,4 @@
-"""Lists of tensors: whose memory a step writes, how much it launches, and what takes this way."""
+"""The engine for lists of tensors: the memory that its step writes, its kernel launches, the leaves that it takes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _begin(xp: Any, p: Any) -> Exchanged:
 
 @rule(Exchanged, owns="p", kind="leafwise", init=_begin)
 def exchanged(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:
-    """Fields that take one another's place, a single number for each leaf and one for all."""
+    """A law that exchanges two fields, with a 0-d field of each leaf and a shared one."""
     largest = yield Total(xp.max(xp.abs(g)), "max")
     new = p - g * (1.0 / largest)
     return new, Exchanged(s.b, s.a, p, new, s.same, s.size + xp.sum(p), xp.maximum(s.best, largest))
@@ -117,7 +117,7 @@ def test_nothing_is_written_when_an_operation_raises(operation: str, monkeypatch
 
 
 class Watch(TorchDispatchMode):
-    """Counts what is launched and what memory is live at once; making an empty tensor launches nothing."""
+    """A counter of kernel launches and of the memory in use at once; making an empty tensor launches nothing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Lists of tensors: what the graph of a law gives, run by torch's foreach, is what the law says."""
+"""The engine for lists of tensors: the graph of a law, run by torch's foreach, gives the law's numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"
 
 
 def test_every_rule_without_rows_columns_and_matrices_is_run_by_lists() -> None:
-    """And some of those that tell axes apart by a switch alone."""
+    """It also runs some rules that distinguish axes, for values of a switch with which they do not."""
     assert set(RULES) >= set(LOOPS)
 
 
@@ -44,7 +44,7 @@ def test_rules_of_operations_rounded_once_equal_eager_execution_bit_for_bit(name
 
 
 def certified(law: Any, leaves: Any, shared: Any, dtype: str) -> list[tuple[Any, ...]]:
-    """For each leaf the parameter and the state's arrays with the bounds of a step from these very inputs."""
+    """Return, for each leaf, parameter and state with the error bounds of one step from exactly these inputs."""
     compute = "float64" if dtype == "float64" else "float32"
     ns: Any = BoundNamespace(compute)
     exact = lambda x: None if x is None else ns.exact(backend.numpy(backend.cast(x, compute)))  # noqa: E731
@@ -57,7 +57,7 @@ def certified(law: Any, leaves: Any, shared: Any, dtype: str) -> list[tuple[Any,
 
 
 class Bounds(Handler):
-    """Totals with the bound of any order of their sum."""
+    """A handler that gives totals a bound which holds for any order of summation."""
 
     def __init__(self, ns: Any) -> None:
         self.ns = ns
@@ -76,7 +76,7 @@ def lies_within(x: Any, want: Bounded, dtype: str, compute: str) -> bool:
 
 
 def proven(law: Any, dtype: str, device: str = "cpu") -> None:
-    """Three steps, each from the inputs that the one before gave."""
+    """Assert that three steps, each from the results of the one before, lie in their bounds."""
     compute = "float64" if dtype == "float64" else "float32"
     leaves, shared = job(law, dtype, device=device)
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_on_cuda_every_rule_lies_in_the_bound_that_the_cpu_lies_in(name: str, dt
 
 @pytest.mark.parametrize("name", ["clip_by_global_norm", "prodigy"])
 def test_totals_are_over_the_leaves_of_all_dtypes(name: str) -> None:
-    """To 16 units of float32 for what is kept in it: eager execution forms the sums in another order."""
+    """Arrays in float32 agree to 16 units, since eager execution sums in another order."""
     law = RULES[name]
     leaves = [one for dtype in DTYPES for one in job(law, dtype)[0]]
     shared = common(law, leaves[0].state)
@@ -124,7 +124,7 @@ def test_totals_are_over_the_leaves_of_all_dtypes(name: str) -> None:
 @CUDA
 @pytest.mark.parametrize("name", ["clip_by_global_norm", "prodigy"])
 def test_totals_are_over_the_leaves_of_all_devices(name: str) -> None:
-    """To 16 units of float32: the sums are formed in another order."""
+    """They agree to 16 units of float32, since the sums are formed in another order."""
     law = RULES[name]
     leaves, shared = job(law, "float32")
     want, _ = by_lists(law, leaves, shared)
@@ -159,7 +159,7 @@ def test_nan_and_inf_come_out_as_in_eager_execution(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LAWS)
 def test_each_operation_is_that_of_the_namespace(name: str, dtype: str) -> None:
-    """To 16 units: a library function may be 8 off on either side (optcore.testing.bound.ELEMENTARY)."""
+    """They agree to 16 units, since each library function may be 8 off (optcore.testing.bound.ELEMENTARY)."""
     law = lawful(name)
     leaves, shared = job(law, dtype, ((), (1,), (7,), (4, 3)))
     want, _ = by_operations(law, leaves, shared)

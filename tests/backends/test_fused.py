@@ -1,4 +1,4 @@
-"""The pass over memory: every rule lies in its certified bound, whatever the threads, chunks, shapes and values."""
+"""Fused passes over memory: every rule lies in its certified bound, whatever the threads, chunks, shapes and values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RULES = list(subjects())
 
 
 def job(rule: Any, shapes: Any, dtype: str = "float32", seed: int = 0, t: int = 3) -> tuple[list[Leaf], list[Any]]:
-    """Leaves in the middle of a run, all of one rule."""
+    """Return leaves of one rule in the middle of a run."""
     rng = np.random.default_rng(seed)
     values = laid_out(numbers(rule.complete(), on_numpy, t - 1), "in_out")
     leaves = []

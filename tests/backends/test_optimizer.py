@@ -67,7 +67,7 @@ def test_accumulation_is_one_step_with_the_mean_gradient() -> None:
 
 
 def test_a_growing_batch_takes_the_place_of_a_falling_rate(library: Library) -> None:
-    """1, 2, 4 and again 4 micro-steps make an update; from the limit on the rate falls, by 2^-7 after 7 of them."""
+    """Updates have 1, 2, 4 and again 4 micro-steps; from the limit on the rate falls, by 2^-7 after 7 updates."""
     recipe = optcore.Recipe("momentum", lr=optcore.schedules.exponential(start=0.1, rate=0.5))
     opt = Optimizer(growing_batch(recipe, limit=4))
     grads = np.concatenate([G, G])[:11]

@@ -1,4 +1,4 @@
-"""Laws of rows, columns and matrices give the same in passes as they do operation by operation."""
+"""Laws of rows, columns and matrices give the same numbers with fused passes as operation by operation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trajectory(rule: Any, make: Any) -> list[Any]:
 @pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
 @pytest.mark.parametrize("name", [n for n, rule in subjects().items() if rule.axes])
 def test_passes_change_nothing(name: str, make: Any, monkeypatch: Any) -> None:
-    """A pass is made from 20 elements on here: for leaves and gram matrices, transposed and sliced ones too."""
+    """Here arrays of 20 elements or more run in passes: leaves and gram matrices, also transposed and sliced ones."""
     rule = ready(subjects()[name])
     want = trajectory(rule, make)
     monkeypatch.setattr(parts, "LARGE", 20)

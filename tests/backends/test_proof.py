@@ -52,7 +52,7 @@ class FaultyState(NamedTuple):
 
 
 def _adam(fault: str) -> Any:
-    """Adam with one fault, run against the law without it by the certified bound."""
+    """Return Adam's law with one planted fault, which the certified bound must detect; "none" plants none."""
 
     @rule(FaultyState, lr=1e-3)
     def adam(
@@ -70,7 +70,7 @@ def _adam(fault: str) -> Any:
 
 @pytest.mark.parametrize("fault", ["misplaced epsilon", "swapped betas", "forgotten bias correction"])
 def test_a_planted_fault_leaves_the_certified_bound(fault: str) -> None:
-    """What a backend with the fault returns lies outside the bound of the true law; without it, inside."""
+    """Results with the fault lie outside the bound of the right law, results without it inside."""
     for dtype in ("float32", "float64"):
         (fine,) = check_rule(_adam("none"), reference=optcore_adam(), dtypes=[dtype], examples=5)
         assert fine.holds
@@ -79,7 +79,7 @@ def test_a_planted_fault_leaves_the_certified_bound(fault: str) -> None:
 
 
 def optcore_adam() -> Any:
-    """The library's Adam with the hyper-parameters of the faulty ones."""
+    """Return the library's Adam with the hyper-parameters of the faulty laws."""
 
     @rule(FaultyState, lr=1e-3)
     def adam(
@@ -111,7 +111,7 @@ def test_a_law_whose_numbers_are_not_dyadic_is_not_called_exact() -> None:
 
 
 def test_an_inexact_backend_fails_the_rational_comparison(monkeypatch: Any) -> None:
-    """One addition in float16 is enough."""
+    """One addition in float16 is enough to fail."""
     from optcore.backends.numpy import NumpyBackend
 
     monkeypatch.setattr(NumpyBackend, "array", lambda self, x, dtype: np.asarray(x).astype(dtype) + np.float32(2**-20))

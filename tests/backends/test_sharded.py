@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def together(part: str, folder: Path) -> list[str]:
-    """The lines that both processes of ``sharded.py`` print."""
+    """Return the lines that the two processes of ``sharded.py`` print."""
     lo = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
     env = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", **lo}
     run = [sys.executable, "-W", "error", str(HERE / "sharded.py"), part]
@@ -44,7 +44,7 @@ def together(part: str, folder: Path) -> list[str]:
 
 
 def test_every_rule_clipping_law_and_combinator_walks_the_path_of_one_process(tmp_path: Path) -> None:
-    """Parameters, states and shared fields to 1e-12, over even and uneven shards of both axes, and none is a sum."""
+    """Parameters, states and shared fields agree to 1e-12, for even and uneven shards of both axes; none is Partial."""
     count = len(registry.rules()) + len(registry.combinators()) + len(registry.clipping())
     assert together("walk", tmp_path) == [f"rules {count}", "done"] * 2
 

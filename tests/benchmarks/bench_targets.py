@@ -1,7 +1,7 @@
-"""The table of targets, one benchmark for each case; what was measured is in ``extra_info``.
+"""The table of targets, with one benchmark for each case; the numbers measured are in ``extra_info``.
 
-pytest-benchmark times our step alone; ratios are of steps that took turns with the peers'. ``--check`` makes a
-missed target a failure; ``optcore bench --targets`` prints the same numbers as a table.
+pytest-benchmark times our step alone; for a ratio, our steps take turns with those of the other library. ``--check``
+makes a missed target a failure; ``optcore bench --targets`` prints the same numbers as a table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the documents say is run."""
+"""The documents are true: their examples are run, and their numbers are measured."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_the_readmes_code_runs(code: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_lion_is_the_librarys() -> None:
-    """The law's two equations, word for word."""
+    """The README has the law's two equations, word for word."""
     law = re.search(r"    d = xp\.sign.*\n.*\n", (ROOT / "README.md").read_text())
     assert law and law[0] in (ROOT / "optcore/rules/lion.py").read_text()
 
 
 def test_the_numbers_of_differences_are_measured() -> None:
-    """torch's float32 factor 1 - lr * wd at 1e-7: the decay it makes is off by about a fifth."""
+    """torch computes its factor 1 - lr * wd in float32; at lr * wd = 1e-7 the decay is off by about a fifth."""
     import numpy as np
 
     factor = np.float32(1.0) - np.float32(1e-7)

@@ -12,7 +12,7 @@ LAYERS = ("optcore", "optcore.backends", "optcore.testing", "optcore.adapters")
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the project by its full name."""
+    """Return every module of the project by its full name."""
     found = {}
     for top in ("optcore", "backends", "adapters"):
         for file in sorted((ROOT / top).rglob("*.py")):
@@ -28,7 +28,7 @@ MODULES = modules()
 
 
 def imported(name: str) -> set[str]:
-    """The modules of the project that a module imports, at its top or within a function, but for types alone."""
+    """Return the project's modules that a module imports, at its top or in a function, except for type checking."""
     tree = ast.parse(MODULES[name].read_text())
     typing = {
         id(each)
@@ -60,7 +60,7 @@ IMPORTS = {name: imported(name) for name in MODULES}
 
 
 def layer(name: str) -> int:
-    """The layer of a module, the lowest first."""
+    """Return the number of a module's layer; the lowest layer is 0."""
     package = ".".join(name.split(".")[:2])
     return LAYERS.index(package) if package in LAYERS else 0
 
@@ -72,13 +72,13 @@ def test_the_modules_are_found() -> None:
 
 
 def test_imports_point_down() -> None:
-    """Only the command ``python -m optcore`` points up."""
+    """Only the command ``python -m optcore`` imports upwards."""
     up = {(a, b) for a, found in IMPORTS.items() for b in found if layer(b) > layer(a)}
     assert up == {("optcore.__main__", "optcore.adapters.cli")}
 
 
 def test_the_core_names_the_layer_above_in_one_place() -> None:
-    """``optcore.running`` loads what runs laws where nobody has; the front door names its own rooms."""
+    """``optcore.running`` imports the package that provides the runner; ``optcore`` itself names its subpackages."""
     named = set()
     for name, file in MODULES.items():
         if layer(name) or name == "optcore.__main__":
@@ -91,7 +91,7 @@ def test_the_core_names_the_layer_above_in_one_place() -> None:
 
 
 def test_no_imports_run_in_a_circle() -> None:
-    """Modules that import nothing but what is done are done; what is left runs in circles."""
+    """Modules that import only modules already removed are removed in turn; those that remain are in circles."""
     left = {name: set(found) for name, found in IMPORTS.items()}
     while ready := {name for name, found in left.items() if not found}:
         left = {name: found - ready for name, found in left.items() if name not in ready}

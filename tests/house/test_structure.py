@@ -34,7 +34,7 @@ def test_importing_optcore_imports_no_framework() -> None:
 
 
 def test_importing_optcore_loads_what_a_recipe_is_made_of_and_no_more() -> None:
-    """Laws, what runs them and other packages are imported when they are used; ``optcore bench`` times the rest."""
+    """Laws, backends and other packages are imported when they are used; ``optcore bench`` times the import."""
     code = "import sys, annotated_types; known = set(sys.modules); import optcore; print(*set(sys.modules) - known)"
     loaded = [name.split(".") for name in python(code).split()]
     assert {parts[0] for parts in loaded} - sys.stdlib_module_names == {"optcore"}
@@ -43,7 +43,7 @@ def test_importing_optcore_loads_what_a_recipe_is_made_of_and_no_more() -> None:
 
 
 def test_a_test_draws_from_a_generator_of_its_own() -> None:
-    """One that tests share gives each of them other numbers on each worker and in each order."""
+    """A shared generator would give each test other numbers on each worker and in each order."""
     for file in sorted((ROOT / "tests").rglob("*.py")):
         tree = ast.parse(file.read_text())
         made = [
@@ -61,7 +61,7 @@ def test_a_test_draws_from_a_generator_of_its_own() -> None:
 
 
 def _imports(file: Path) -> set[str]:
-    """The first names of all that a file imports."""
+    """Return the top-level packages that a file imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -89,7 +89,7 @@ def test_the_core_imports_no_array_library() -> None:
 
 
 def test_laws_are_written_against_the_namespace_alone() -> None:
-    """No conditional on a number, no method but the protocol's: what array-api-strict cannot see."""
+    """Laws have no ``1 - beta**t``, no ``.item()``, no ``float()`` and no ``np``: array-api-strict cannot see these."""
     for file in [*(ROOT / "optcore/rules").glob("*.py"), *(ROOT / "optcore/clipping").glob("*.py")]:
         text = file.read_text()
         assert not re.search(r"1(\.0)? - \w*beta\w* ?\*\*", text), file
@@ -97,7 +97,7 @@ def test_laws_are_written_against_the_namespace_alone() -> None:
 
 
 def test_a_rule_is_a_small_file() -> None:
-    """15 to 40 lines of law by the plan; shared state and conventions count, docstrings and signatures too."""
+    """A law has 15 to 40 lines; the limit also counts its state, conventions, docstring and signature."""
     for file in (ROOT / "optcore/rules").glob("*.py"):
         assert len(file.read_text().splitlines()) <= 125, file
     for folder in ("optcore", "backends", "adapters", "tests"):
@@ -158,7 +158,7 @@ def test_a_missing_extra_is_named_with_its_pip_command(module: str, hidden: str,
 
 @pytest.mark.slow
 def test_both_wheels_hold_the_same_files(tmp_path: Path) -> None:
-    """Built directly and through the sdist; the development links are not in either."""
+    """The wheel built directly and that built from the sdist have the same files, without the development links."""
     lists = []
     for kind in (["--wheel"], []):
         out = tmp_path / f"dist{len(kind)}"

@@ -1,4 +1,4 @@
-"""Rules against what no one here wrote, at drawn hyper-parameters, in float64; the rows are in tests/oracles."""
+"""Rules compared with independent implementations, at drawn hyper-parameters, in float64; rows are in tests/oracles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = settings(max_examples=5)
 @EXAMPLES
 @given(st.data())
 def test_a_rule_is_its_peer(row: Peer, data: Any) -> None:
-    """To 1e-12 in float64, or to the row's tolerance for the row's reason."""
+    """Parameters agree to 1e-12 in float64, or to the row's tolerance for the row's reason."""
     options = draw(data, row.options)
     params, grads = problem(data.draw(seeds), row.shapes, row.steps)
     want = peers(row.name, options, params, grads)
@@ -31,7 +31,7 @@ def test_a_rule_is_its_peer(row: Peer, data: Any) -> None:
 @EXAMPLES
 @given(st.data())
 def test_a_rule_is_its_paper(row: Paper, data: Any) -> None:
-    """To 1e-11: the rule and the transcription round the same equations in another order."""
+    """Parameters agree to 1e-11: the rule and the transcription round the same equations in another order."""
     numbers = draw(data, row.numbers)
     params, grads = problem(data.draw(seeds), row.shapes, row.steps)
     params = [np.abs(p) + 0.1 for p in params] if row.positive else params
@@ -44,7 +44,7 @@ def test_a_rule_is_its_paper(row: Paper, data: Any) -> None:
 
 
 def test_the_table_of_differences_has_every_row_in_its_place() -> None:
-    """A row that was added: run ``python tests/differences.py``."""
+    """docs/differences.md has all rows in order; if one was added, run ``python tests/differences.py``."""
     written = differences.written()
     assert len(written) == len(differences.rows())
     for line, row in zip(written, differences.rows(), strict=True):
@@ -54,10 +54,11 @@ def test_the_table_of_differences_has_every_row_in_its_place() -> None:
 
 @pytest.mark.parametrize("row", differences.rows(), ids=repr)
 def test_a_size_in_the_table_is_what_any_processor_measures(row: Difference) -> None:
-    """Another processor rounds otherwise, as a nudge of the numbers does; a size that changed is written anew.
+    """A small change of the numbers stands for the other roundings of another processor, and changes no entry.
 
-    A difference of laws is a smooth function of the numbers: a nudge changes it by the nudge times a condition, at
-    most 100 for the rows here. One of a library's own rounding is drawn anew, and changes by a part of itself.
+    A difference of laws is a smooth function of the numbers: a small change alters it by that change times a condition
+    number, at most 100 for the rows here. A difference from a library's own rounding is as if drawn anew, and changes
+    by a fraction of itself. An entry that has changed must be written anew.
     """
     sizes = [row.size()]
     for seed in range(4):

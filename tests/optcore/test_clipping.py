@@ -1,4 +1,5 @@
-"""Clipping laws against the libraries' own functions, on numbers at the ends of the range, and as torch's functions."""
+"""Clipping laws compared with the libraries' own functions, on very large and small numbers, and as torch's functions.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def test_the_laws_are_found() -> None:
 @pytest.mark.parametrize("over", ["", "global_"])
 @given(seeds, st.floats(1e-6, 1e6))
 def test_soft_clipping_is_within_a_factor_two_of_hard(over: str, seed: int, gamma: float) -> None:
-    """0.5 min(1, gamma/n) <= gamma/(n + gamma) <= min(1, gamma/n), per leaf and over the tree, up to rounding."""
+    """Per leaf and over the tree, 0.5 min(1, gamma/n) <= gamma/(n + gamma) <= min(1, gamma/n), up to rounding."""
     grads = draw(seed, ((5,), (3, 2)))
     hard = clipping.clipped(LAWS[f"clip_by_{over}norm"](max_norm=gamma), grads)
     soft = clipping.clipped(LAWS[f"clip_by_{over}norm_soft"](max_norm=gamma), grads)
@@ -59,7 +60,7 @@ def test_soft_clipping_is_within_a_factor_two_of_hard(over: str, seed: int, gamm
 @pytest.mark.parametrize("name", [n for n in LAWS if n.startswith("clip_by_") and not LAWS[n].fields])
 @pytest.mark.parametrize("size", [1e30, 1.0, 1e-30])
 def test_float32_norms_neither_overflow_nor_underflow(name: str, size: float) -> None:
-    """What float64 gives for the same numbers, to a few units of float32, at a threshold of half the elements' size."""
+    """Results equal those of float64 to a few units of float32, for a threshold of half the elements' size."""
     law = LAWS[name](**{k: size / 2 for k in ("max_norm", "threshold", "limit") if k in LAWS[name].hypers})
     p = [np.zeros(g.shape) for g in draw(0)]
     grads = [
@@ -107,7 +108,7 @@ def test_thresholds_below_zero_and_nan_are_refused(name: str, bad: float) -> Non
 @FEW
 @given(seeds, limits, st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, math.inf]))
 def test_torchs_functions(seed: int, limit: float, order: float) -> None:
-    """In place, to 1e-13, with the norm before clipping for an answer."""
+    """Our functions change gradients in place, agree with torch's to 1e-13, and return the norm before clipping."""
     grads = draw(seed)
     theirs, mine = given_params(grads), given_params(grads)
     want = torch.nn.utils.clip_grad_norm_(theirs, limit, order)
@@ -221,7 +222,7 @@ def test_batches_of_gradients_are_clipped_as_in_optax(seed: int, limit: float, u
 
 
 def test_private_descent_without_noise_is_optax_own() -> None:
-    """Chained with a link for the noise, whose draws are its own."""
+    """The mean of clipped gradients equals optax'; the noise is a link of the chain, which draws its own numbers."""
     batch = {"a": draw(1, ((5, 3),))[0], "b": draw(2, ((5, 2, 2),))[0]}
     params = {"a": np.ones(3), "b": np.ones((2, 2))}
     tx = optax.chain(optax.contrib.differentially_private_aggregate(0.7, 0.0, 0), optax.scale(-0.1))
@@ -234,7 +235,7 @@ def test_private_descent_without_noise_is_optax_own() -> None:
 @pytest.mark.filterwarnings('ignore:"seed" is deprecated')  # by optax, which calls itself so
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
 def test_private_descent_has_optax_name_and_numbers(options: dict[str, Any]) -> None:
-    """Without noise, since draws differ; the deviation of its own is that of the multiplier over the examples."""
+    """The numbers agree without noise, since draws differ; the deviation is the multiplier divided by the examples."""
     batches = [jax.tree.map(jnp.asarray, dict(zip("ab", draw(k, ((5, 3), (5, 2, 2))), strict=True))) for k in range(4)]
     walked = []
     for make in (optax.contrib.dpsgd, in_optax.dpsgd):
@@ -276,7 +277,7 @@ def test_batches_are_refused_in_words() -> None:
 
 @pytest.mark.parametrize("name", list(LAWS))
 def test_every_law_is_a_link_of_optax_and_of_a_recipe(name: str) -> None:
-    """As a transformation it gives the gradient on its way, not a step against it."""
+    """As a transformation of optax a law returns the clipped gradient, and not a step against it."""
     limit = 50.0 if name == "zero_if_large" else 0.5  # below which something is left
     need = {n: limit for n, h in LAWS[name].hypers.items() if h.default is optcore.hyper.REQUIRED}
     params = {"a": np.ones(3), "b": np.full((2, 3), 2.0)}
@@ -320,7 +321,7 @@ for options in ({"clipnorm": 0.3}, {"clipvalue": 0.2}, {"global_clipnorm": 0.5})
 
 
 def test_a_vector_of_the_whole_tree_goes_through_torchs_state_dict(tmp_path: Any) -> None:
-    """Saved and loaded between two steps, the history of norms goes on as the pure optimizer's does."""
+    """The history of norms, saved and loaded between two steps, continues as the pure optimizer's does."""
     recipe = optcore.Recipe("adam", lr=0.1, clip=clipping.clip_by_percentile(percentile=40.0, window=3))
     steps = [dict(zip("abcd", draw(k), strict=True)) for k in range(6)]
     start = {k: np.ones_like(v) for k, v in steps[0].items()}
@@ -358,7 +359,7 @@ def test_skipping_and_repairing() -> None:
 @FEW
 @given(seeds, limits)
 def test_large_gradients_are_dropped_where_optax_skips_them(seed: int, limit: float) -> None:
-    """With optax' condition, a step that is skipped is one of nothing; plain descent knows no difference."""
+    """optax skips the whole step, our law gives a gradient of zero; for plain descent both are the same."""
     grads = [*draw(seed), np.array([np.nan])][: 3 - seed % 2]
     skip, _ = optax.skip_large_updates(grads, 0, None, limit**2)
     kept = clipping.clipped(clipping.zero_if_large(max_norm=limit), grads)

@@ -1,4 +1,4 @@
-"""Clipping at the ends of the range, differentiated, on trees of several precisions, and beside a decay."""
+"""Clipping of very large and small numbers, its derivatives, trees of several precisions, and clipping with a decay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from optcore.adapters import torch as in_torch
 
 @pytest.mark.parametrize("name", [n for n in LAWS if not any(f.noise for f in LAWS[n].fields)])
 def test_every_law_can_be_differentiated(name: str) -> None:
-    """A branch that is not taken must not put infinity times zero into a slope."""
+    """A branch of ``where`` that is not selected must not bring infinity times zero into a derivative."""
     need = {n: 0.5 for n, h in LAWS[name].hypers.items() if h.default is optcore.hyper.REQUIRED}
     opt = optcore.backends.Optimizer(optcore.Recipe(LAWS[name], lr=1.0, **need))
     p = {"a": jnp.asarray([[1.0, 2.0], [3.0, -1.0]]), "b": jnp.asarray([0.5, 0.25])}
@@ -39,7 +39,7 @@ def test_the_slope_of_clipping_is_optax_own() -> None:
 
 @pytest.mark.parametrize("xp", [np.asarray, jnp.asarray, torch.tensor], ids=["numpy", "jax", "torch"])
 def test_nothing_overflows_where_its_result_does_not(xp: Any) -> None:
-    """Float32 near its largest number, eagerly in each library."""
+    """It is tried on float32 numbers near the largest one, eagerly in each library."""
     pair, many = (xp(np.full(n, x, np.float32)) for n, x in ((2, 1e38), (90, 3e37)))
     assert float(clipping.total_norm(pair, 3.0)) == pytest.approx(2 ** (1 / 3) * 1e38, rel=1e-6)
     for law in (clipping.normalize_by_norm, clipping.normalize_by_global_norm):
@@ -52,7 +52,7 @@ def test_nothing_overflows_where_its_result_does_not(xp: Any) -> None:
 
 
 def test_an_infinite_element_takes_nothing_from_finite_ones_but_their_size() -> None:
-    """Over an infinite norm what is finite is 0, and a norm that is given does not hang on the elements."""
+    """With an infinite norm finite elements become 0; a norm given by the caller does not depend on the elements."""
     g = np.array([np.inf, 1.0])
     with np.errstate(invalid="ignore"):
         for law in (clipping.normalize_by_norm, clipping.normalize_by_global_norm):
@@ -63,7 +63,7 @@ def test_an_infinite_element_takes_nothing_from_finite_ones_but_their_size() -> 
 
 @pytest.mark.parametrize("library", ["torch", "recipe"])
 def test_a_decay_that_joins_the_gradient_is_not_clipped(library: str) -> None:
-    """clip_grad_norm_ and then torch's SGD with weight_decay, as a recipe and as two calls of ours."""
+    """A recipe, and two calls of ours, equal clip_grad_norm_ followed by torch's SGD with weight_decay."""
     params, grads = [np.array([30.0, 40.0])], [np.array([3.0, 4.0])]
     theirs = [torch.nn.Parameter(torch.tensor(p)) for p in params]
     optimizer = torch.optim.SGD(theirs, lr=1.0, weight_decay=0.5, momentum=0.9)
@@ -102,7 +102,7 @@ def test_a_missing_threshold_is_its_laws() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_a_tree_shares_is_of_its_widest_leaf(order: int) -> None:
-    """A norm of 1e100 is remembered as it is, whichever leaf comes first."""
+    """A norm of 1e100 is remembered without overflow, whichever leaf comes first."""
     params = [np.ones(2, np.float32), np.ones(2)][::order]
     grads = [np.ones(2, np.float32), np.full(2, 1e100)][::order]
     opt = optcore.backends.Optimizer(optcore.Recipe("sgd", lr=1.0, clip=clipping.clip_by_percentile(window=2)))

@@ -35,7 +35,7 @@ def test_pure_use_on_any_array(library: Library) -> None:
 
 
 def test_every_rule_runs_on_every_library(library: Library) -> None:
-    """Strict devices catch values made on the wrong device, read-only arrays hidden writes."""
+    """Strict devices catch values made on the wrong device; read-only arrays catch hidden writes."""
     from optcore.testing import subjects
     from optcore.testing.laws import ready
 
@@ -148,7 +148,7 @@ def test_the_five_places_of_decay(place: str) -> None:
 
 
 def test_decay_places_differ_where_the_rule_reads_p() -> None:
-    """trust_ratio reads p: before, it sees the decayed one; being linear in p, it then equals after."""
+    """trust_ratio reads p, with "before" the decayed p; since it is linear in p, "before" then equals "after"."""
     found = [
         optcore.trust_ratio(P, G, optcore.trust_ratio.init(P), t=1, lr=0.1, weight_decay=0.3, decay=place)[0]
         for place in ("coupled", "with", "before", "proximal")
@@ -157,7 +157,7 @@ def test_decay_places_differ_where_the_rule_reads_p() -> None:
 
 
 def test_no_decay_means_no_term() -> None:
-    """0 * inf would be NaN."""
+    """A term of 0 * inf would be NaN."""
     p = np.array([np.inf, 1.0])
     new, _ = optcore.sgd(p, np.ones(2), optcore.sgd.init(p), t=1, lr=0.1)
     np.testing.assert_array_equal(new, [np.inf, 0.9])
@@ -203,7 +203,7 @@ MIXED = [[0.0], [3.0], [1.1 * 2.0**50, 0.9 * 2.0**50], [1.1 * 2.0**-50, 0.9 * 2.
 
 @pytest.mark.parametrize("x", MIXED, ids=str)
 def test_a_compiled_norm_is_the_norm(x: list[float]) -> None:
-    """XLA multiplies constants among themselves; the squares of those of a norm are out of float32's range."""
+    """XLA multiplies constants by each other; products of a norm's constants would leave the range of float32."""
     import jax.numpy as jnp
 
     from optcore.norms import norm

@@ -1,4 +1,4 @@
-"""A start that is drawn: once, by the driver, from seed, path and field, the same in every library and adapter."""
+"""A state that starts with random numbers: the driver draws them once from seed, path and field, alike everywhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def right_factor(recipe: optcore.Recipe = RECIPE, path: str = "w", shape: Any = 
 
 
 def walked(steps: int = 3) -> Any:
-    """The matrix to which the pure optimizer brings one of zeros, whose gradient is p - target."""
+    """Return the matrix to which the pure optimizer moves a matrix of zeros, whose gradient is p - target."""
     optimizer, params = Optimizer(RECIPE), {"w": np.zeros(SHAPE)}
     state = optimizer.init(params)
     for _ in range(steps):
@@ -47,7 +47,7 @@ def walked(steps: int = 3) -> Any:
 
 
 def test_a_matrix_of_zeros_moves_and_every_library_draws_the_same(library: Library) -> None:
-    """Up to the rounding of logarithms and cosines near their zeros: 1e-12 of numbers of order one."""
+    """They agree to 1e-12 for numbers of order one: logarithms and cosines near their zeros round differently."""
     optimizer, params = Optimizer(RECIPE), {"w": library.array(np.zeros(SHAPE))}
     state = optimizer.init(params)
     np.testing.assert_allclose(numpy_of(state.leaves[0].b), right_factor(), rtol=1e-12, atol=1e-12)
@@ -64,7 +64,7 @@ def test_the_first_step_is_the_gradients_on_the_rows_of_b() -> None:
 
 
 def test_the_start_is_normal_and_of_its_deviation() -> None:
-    """Of 64,000 numbers mean, deviation and fourth moment lie within five standard errors."""
+    """Mean, deviation and fourth moment of 64,000 numbers lie within five standard errors."""
     made = optcore.Recipe(optcore.lora(optcore.sgd, optcore.sgd, rank=64, spread=3.0))
     x = right_factor(made, shape=(64, 1000)) * 8 / 3  # deviation spread / sqrt(rank)
     assert x.shape == (64, 1000)
@@ -83,7 +83,8 @@ def test_the_start_hangs_on_seed_path_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_compiled_start_is_the_eager_one(dtype: str) -> None:
-    """In float32, where XLA's logarithm and cosine are off by some units of 6e-8; abstract leaves have shapes."""
+    """They agree in float32, where XLA's logarithm and cosine are some units of 6e-8 off; abstract leaves have shapes.
+    """
     optimizer, params = Optimizer(RECIPE), {"w": jnp.zeros(SHAPE, dtype)}
     traced = jax.jit(optimizer.init)(params).leaves[0].b
     assert traced.dtype == jnp.float32
@@ -104,7 +105,7 @@ def test_optax_draws_and_walks_the_same() -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 def test_torch_draws_and_walks_the_same(early: bool) -> None:
-    """By init_state as by the first step; a state that was loaded is not drawn anew."""
+    """init_state and the first step draw the same numbers; a loaded state is not drawn anew."""
     w = torch.nn.Parameter(torch.zeros(SHAPE, dtype=torch.float64))
     optimizer = ours_in_torch.from_recipe(RECIPE, [("w", w)])
     if early:
@@ -140,7 +141,7 @@ print(json.dumps([w.path, keras.ops.convert_to_numpy(w).tolist(), keras.ops.conv
 
 @pytest.mark.parametrize("kind", ["jax", "torch", "tensorflow"])
 def test_keras_draws_and_walks_the_same(kind: str) -> None:
-    """In fit, on a model that it builds; mse of 12 target over 24 numbers has the gradient (p - 12 target) / 12."""
+    """fit builds the model; mse of 12 target over 24 numbers has the gradient (p - 12 target) / 12."""
     env = os.environ | {"KERAS_BACKEND": kind, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_ENABLE_X64": "1"}
     ran = subprocess.run(
         [sys.executable, "-c", IN_KERAS, RECIPE.to_json()], env=env, capture_output=True, text=True, check=False
@@ -186,7 +187,7 @@ def test_a_drawn_field_says_how_large_it_is() -> None:
 
 
 def with_axes() -> dict[str, Rule]:
-    """Every rule that takes leaves of so many axes alone, by itself and within another."""
+    """Return every rule that takes only leaves of so many axes, by itself and within another rule."""
     found = {n: r for n, r in registry.rules().items() if r.ndim is not None}
     for name, each in registry.combinators().items():
         inner = [optcore.muon, optcore.adam][: len(each.takes)]
@@ -204,7 +205,7 @@ def with_axes() -> dict[str, Rule]:
 
 @pytest.mark.parametrize("name", with_axes())
 def test_the_refusal_of_a_leaf_names_a_call_that_works(name: str) -> None:
-    """It is evaluated, and trains the leaf that was refused; the matrix keeps its rule."""
+    """The call in the message is evaluated: it trains the leaf that was refused, and the matrix keeps its rule."""
     made = with_axes()[name]
     params = {"w": np.ones((3, 2)), "bias": np.ones(2)}
     grads = {"w": np.eye(3, 2), "bias": np.ones(2)}

@@ -1,4 +1,4 @@
-"""A batch that grows where the rate would have fallen: the same noise at the same micro-batch, on a converted clock."""
+"""A batch that grows where the rate would fall: at the same micro-batch the gradient noise is the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALLING = optcore.Recipe("sgd", lr=s.step(start=0.1, every=300))
 
 
 def updates(recipe: optcore.Recipe, micro: float) -> list[tuple[int, int, dict[str, Any]]]:
-    """The micro-batches before each update, its size and its numbers, over so many micro-batches."""
+    """Return, for each update within so many micro-batches, the micro-batches before it, its size and its numbers."""
     found, before = [], 0
     while before < micro:
         at = recipe.at(len(found))
@@ -30,7 +30,7 @@ def updates(recipe: optcore.Recipe, micro: float) -> list[tuple[int, int, dict[s
 
 
 def square(steps: list[tuple[int, float]]) -> float:
-    """E x^2 from 1 after steps (batch, rate) on x^2 / 2 with gradient noise of variance 1 / batch."""
+    """Return E x^2 after steps (batch, rate) on x^2 / 2 from x = 1, with gradient noise of variance 1 / batch."""
     x2 = 1.0
     for size, lr in steps:
         x2 = (1 - lr) ** 2 * x2 + lr * lr / size
@@ -38,7 +38,7 @@ def square(steps: list[tuple[int, float]]) -> float:
 
 
 def test_the_clock_is_that_of_the_micro_batches() -> None:
-    """300 updates of 1, 30 of 10, and from micro-batch 600 on of 60 at .06: 335 updates for the 900 of the decay."""
+    """300 updates of 1, 30 of 10, and from micro-batch 600 on 5 of 60 at .06 make 335 updates for the decay's 900."""
     run = updates(growing_batch(FALLING, limit=60), 900)
     assert [size for _, size, _ in run] == [1] * 300 + [10] * 30 + [60] * 5
     assert [at["lr"] for *_, at in run] == pytest.approx([0.1] * 330 + [0.06] * 5, rel=1e-14)
@@ -46,7 +46,7 @@ def test_the_clock_is_that_of_the_micro_batches() -> None:
 
 
 def test_the_noise_is_that_of_the_decay() -> None:
-    """They are one stochastic differential equation; taken in steps lr <= .1 they part by lr / (2 - lr) of it."""
+    """Both follow one stochastic differential equation; with steps lr <= .1 they differ by lr / (2 - lr) of it."""
     want = square([(1, FALLING.at(e)["lr"]) for e in range(900)])
     got = square([(size, at["lr"]) for _, size, at in updates(growing_batch(FALLING, limit=60), 900)])
     assert want == pytest.approx(0.00305, abs=5e-6)

@@ -1,4 +1,4 @@
-"""Kron where its rows of tests/oracles cannot see it: leaves without elements, and what the fit comes to."""
+"""Kron beyond its rows in tests/oracles: leaves without elements, and the limit of the fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the literature says of its laws beyond their equations: identities, limits and equivalences."""
+"""Statements of the literature about its laws beyond their equations: identities, limits and equivalences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optcore.testing import check_rule
 @settings(max_examples=2)
 @given(seeds, rates, st.floats(0.5, 0.99), st.integers(1, 5))
 def test_momentum_that_gathers_is_multisteps_of_optax(seed: int, lr: float, beta: float, every: int) -> None:
-    """theta at the end of each group is that of the group's mean gradient (exact up to rounding)."""
+    """At the end of each group theta equals that of momentum on the group's mean gradient (exact up to rounding)."""
     params, grads = problem(seed, ((5,),))
     inner = optax.chain(optax.ema(beta, debias=False), optax.scale(-lr))
     theirs = optax.MultiSteps(inner, every, accumulator_dtype="float64")
@@ -51,7 +51,7 @@ def test_adam_that_gathers_is_adam_where_micro_gradients_agree(seed: int, every:
 @settings(max_examples=10)
 @given(seeds, st.integers(2, 5))
 def test_adam_that_gathers_makes_no_longer_steps_where_they_disagree(seed: int, every: int) -> None:
-    """The mean of squares is at least the square of the mean: the first step is no longer in any coordinate."""
+    """The mean of squares is at least the square of the mean, so the first step is no longer in any coordinate."""
     params, grads = problem(seed, ((5,),), every)
     mean = [np.mean([g[0] for g in grads], axis=0)]
     true = np.abs(run(optcore.adam(epsilon=0.0), params, [mean], lr=0.1)[0] - params[0])
@@ -78,7 +78,7 @@ def test_tiger_shrinks_a_parameter_whose_gradient_holds_a_nan(use: str, centre: 
 
 
 def test_tigers_classes_of_leaves_may_be_a_recipes_own() -> None:
-    """Patterns say them, in every adapter, in place of the rule's own names."""
+    """The recipe's patterns replace the rule's own names in every adapter."""
     leaves = {"bias|beta": {"use": "offset"}, "gamma": {"use": "factor"}, "embedding": {"use": "embedding"}}
     recipe = optcore.Recipe(optcore.tiger, lr=0.01, leaves=leaves)
     assert optcore.Recipe.from_json(recipe.to_json()) == recipe
@@ -128,7 +128,7 @@ def test_the_pair_keeps_its_budget_and_survives_gradients_that_kill_all_but_one_
 @settings(max_examples=10)
 @given(seeds, st.floats(0.1, 10.0), rates)
 def test_a_layers_own_rate_is_a_reparametrisation_of_gradient_descent(seed: int, lam: float, lr: float) -> None:
-    """theta = lam phi moves by lam^2 the SGD step, so a rate s needs lam = sqrt(s): exact up to rounding."""
+    """theta = lam phi moves by lam^2 times the SGD step, so a rate s needs lam = sqrt(s): exact up to rounding."""
     params, grads = problem(seed, ((5,),))
     phi = run(optcore.sgd, [params[0] / lam], [[lam * g[0]] for g in grads], lr=lr)
     scaled = run(optcore.sgd, params, grads, lr=lam * lam * lr)
@@ -140,7 +140,7 @@ def test_a_layers_own_rate_is_a_reparametrisation_of_gradient_descent(seed: int,
 def test_a_layers_own_rate_is_a_reparametrisation_of_rules_without_scale(
     seed: int, lam: float, lr: float, pair: tuple[float, float]
 ) -> None:
-    """theta = lam phi moves by lam the step of a rule that no scale of the gradient changes: Adam without epsilon."""
+    """theta = lam phi moves by lam times the step of a rule without a gradient scale, such as Adam without epsilon."""
     params, grads = problem(seed, ((5,),))
     adam = optcore.adam(epsilon=0.0, beta1=pair[0], beta2=pair[1])
     for rule in (adam, optcore.lion, optcore.rmsprop(epsilon=0.0), optcore.signum):
@@ -155,7 +155,7 @@ def test_a_layers_own_rate_is_a_reparametrisation_of_rules_without_scale(
 @settings(max_examples=10)
 @given(seeds, rates, st.integers(1, 3), st.floats(0.1, 2.0))
 def test_loras_first_step_of_descent_is_its_closed_form(seed: int, lr: float, rank: int, scale: float) -> None:
-    """dW = -lr s^2 (G B'B + A A'G) + lr^2 s^3 G B'A'G, exactly."""
+    """It is dW = -lr s^2 (G B'B + A A'G) + lr^2 s^3 G B'A'G, exactly."""
     (p, g), _ = problem(seed, ((5, 4), (5, 4)), 0)
     rule = optcore.lora(optcore.sgd, optcore.sgd, rank=rank, scale=scale)
     rng = np.random.default_rng(seed)
@@ -179,7 +179,7 @@ def test_lora_starts_where_it_stands_and_moves_one_factor_first() -> None:
 @settings(max_examples=10)
 @given(seeds, rates, st.integers(1, 4))
 def test_a_random_right_factor_gives_back_the_gradient_on_average(seed: int, lr: float, rank: int) -> None:
-    """E[G B'B] = G for entries of variance 1/rank: within five standard errors of 4000 draws."""
+    """E[G B'B] = G for entries of variance 1/rank; the mean of 4000 draws is within five standard errors."""
     del lr
     rng = np.random.default_rng(seed)
     g = rng.standard_normal((2, 3))

@@ -25,7 +25,7 @@ def {name}(xp, p, g, s, t):
 
 
 def searches(monkeypatch: pytest.MonkeyPatch, look: Any) -> list[str]:
-    """The calls of the import system while ``look`` runs."""
+    """Return the calls of the import system while ``look`` runs."""
     asked: list[str] = []
     for module, name in ((pkgutil, "iter_modules"), (importlib, "import_module")):
         own = getattr(module, name)
@@ -75,13 +75,13 @@ def test_what_the_registry_gives_is_the_callers() -> None:
 
 
 def test_the_search_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above could not fail if the search went another way."""
+    """The test above could not fail if searches were not counted."""
     monkeypatch.setattr(registry, "_kept", {})
     assert any("iter_modules" in each for each in searches(monkeypatch, registry.rules))
 
 
 def test_a_file_that_comes_while_the_process_runs_is_found(tmp_path: Path) -> None:
-    """Before the first look-up and after it, and gone when it goes; in a folder that is part of the package's path."""
+    """It is found before and after the first look-up, in a folder of the package's path, and not once it is deleted."""
     code = f"""
 import optcore, optcore.rules, sys, importlib
 from pathlib import Path

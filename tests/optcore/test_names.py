@@ -1,4 +1,4 @@
-"""Rules tell leaves by their names: Tiger's classes, in every adapter and under every combinator."""
+"""Rules that distinguish leaves by their names: Tiger's classes, in every adapter and under every combinator."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ KEPT = 0.99**100
 
 
 def classes(named: Any, recipe: optcore.Recipe = RECIPE) -> dict[str, str]:
-    """The class of each leaf that has one by its name."""
+    """Return the class of each leaf that has one by its name."""
     return {name: recipe.own(name).get("use", "shape") for name in named}
 
 
 def test_torchs_names() -> None:
-    """A Sequential's norm is "2.weight": its one axis tells it from a matrix."""
+    """The scale of a norm in a Sequential is called "2.weight"; its one axis distinguishes it from a matrix."""
     block = torch.nn.ModuleDict(
         {
             "wte": torch.nn.Embedding(3, 2),
@@ -93,7 +93,7 @@ PATHS = ("norm.weight", "norm.bias", "dense.weight")
 
 
 def spoilt(recipe: Any, steps: int = 100) -> list[float]:
-    """The values to which gradients of NaN take a gain, an offset and a matrix of ones."""
+    """Return the values to which gradients of NaN move a gain, an offset and a matrix of ones."""
     optimizer, params = Optimizer(recipe), LEAVES
     state = optimizer.init(params)
     for _ in range(steps):
@@ -139,7 +139,7 @@ def test_what_the_user_chose_wins_over_names(recipe: optcore.Recipe, want: list[
 
 
 def test_a_bias_of_zeros_with_two_axes_moves() -> None:
-    """As a weight it would be measured by its own size, which is 0."""
+    """As a weight its step would be relative to its own size, which is 0."""
     optimizer, params = Optimizer(RECIPE.replace(lr=0.1)), {"bias": np.zeros((2, 2))}
     moved, _ = optimizer.update(params, {"bias": np.ones((2, 2))}, optimizer.init(params))
     np.testing.assert_allclose(moved["bias"], -0.05, rtol=1e-15)
@@ -157,7 +157,7 @@ def test_torch_has_the_classes_of_names(make: Any) -> None:
 
 
 def test_a_torch_group_that_chose_for_itself_keeps_its_choice() -> None:
-    """The groups run together, by the plan of the first."""
+    """The groups run together, by the plan of the first one."""
     named = [(f"{i}.weight", torch.nn.Parameter(torch.ones(3, dtype=torch.float64))) for i in range(2)]
     optimizer = ours_in_torch.Tiger([{"params": [named[0]]}, {"params": [named[1]], "use": "offset"}])
     for _ in range(100):

@@ -21,7 +21,7 @@ RECIPE = optcore.Recipe(optcore.noisy_sgd(eta=1.0, gamma=0.5), lr=1.0, seed=7)
 
 
 def noise(library: Any, recipe: Any = RECIPE, steps: int = 3, dtype: str = "float64") -> list[Any]:
-    """What moves parameters whose gradient is zero, step by step."""
+    """Return the displacements of parameters whose gradient is zero, step by step."""
     optimizer, params = Optimizer(recipe), {"a": library.array(np.zeros((50, 40)), dtype)}
     state, found = optimizer.init(params), []
     for _ in range(steps):
@@ -33,13 +33,13 @@ def noise(library: Any, recipe: Any = RECIPE, steps: int = 3, dtype: str = "floa
 
 
 def test_every_library_draws_the_same_numbers(library: Library) -> None:
-    """Up to the rounding of logarithms and cosines near their zeros: 1e-12 of numbers of order one."""
+    """They agree to 1e-12 for numbers of order one: logarithms and cosines near their zeros round differently."""
     for got, want in zip(noise(library), noise(Library.NUMPY), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
 def test_noise_is_normal_new_at_every_step_and_fades() -> None:
-    """Of 2000 numbers mean and deviation lie within five standard errors; steps are uncorrelated."""
+    """Mean and deviation of 2000 numbers lie within five standard errors; steps are uncorrelated."""
     first, second, third = (x.ravel() * t**0.25 for t, x in enumerate(noise(Library.NUMPY), 1))
     for x in (first, second, third):
         assert abs(x.mean()) < 5 / np.sqrt(x.size)
@@ -77,7 +77,7 @@ def test_torch_and_optax_objects_walk_the_path_of_the_pure_optimizer() -> None:
 
 
 def test_the_deviation_is_optax_own() -> None:
-    """Both deviate by sqrt(eta / t^gamma): within five standard errors of 4000 numbers."""
+    """Both have the deviation sqrt(eta / t^gamma), within five standard errors for 4000 numbers."""
     params = {"a": np.zeros(4000)}
     for t in (1, 2, 3):
         theirs = optax.add_noise(0.3, 0.7, 0)
@@ -89,7 +89,7 @@ def test_the_deviation_is_optax_own() -> None:
 
 
 def test_jax_draws_without_64_bits_too() -> None:
-    """JAX' default refuses Python numbers above 2^31 beside its lanes; a process of its own has that default."""
+    """JAX' default refuses Python numbers above 2^31 beside 32-bit integers; a separate process has that default."""
     text = """
 import jax.numpy as jnp, numpy as np, optcore
 recipe = optcore.Recipe(optcore.noisy_sgd(eta=1.0), lr=1.0, seed=7)

@@ -1,4 +1,4 @@
-"""Rules against what no one here wrote: pytorch_optimizer, and the papers transcribed one number at a time."""
+"""Rules compared with pytorch_optimizer, and with the papers transcribed one number at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ours(rule: Any, p: Any, grads: Any, **options: Any) -> Any:
     ],
 )
 def test_prodigy_is_its_authors_in_every_number(options: Any, rng: Any) -> None:
-    """To 1e-10: d feeds back through a quotient of sums over all 15 steps."""
+    """They agree to 1e-10, since d feeds back through a quotient of sums over all 15 steps."""
     p = rng.standard_normal(7)
     numbers = {"beta1": 0.9, "beta2": 0.99, "beta3": None, "epsilon": 1e-8, "d0": 0.1, "d_coefficient": 1.0}
     numbers |= {"growth": 1e6, "debias": False, "safeguard_warmup": False, "weight_decay": 0.0} | options
@@ -51,7 +51,7 @@ def test_prodigy_is_its_authors_in_every_number(options: Any, rng: Any) -> None:
 
 
 def test_adafactor_keeps_small_parameters_moving(rng: Any) -> None:
-    """epsilon2 is the smallest RMS a parameter counts with: here 0.05, far above p's."""
+    """epsilon2 is the smallest RMS that a parameter counts with; here it is 0.05, far above p's."""
     p, grads = 1e-4 * rng.standard_normal(6), rng.standard_normal((3, 6))
     one = ours(optcore.adafactor(epsilon2=0.05), p, grads[:1])
     assert np.sqrt(np.mean((one - p) ** 2)) == pytest.approx(0.05 * 0.01, rel=1e-6)
@@ -75,7 +75,7 @@ PEERS = [
 def test_rules_equal_pytorch_optimizer(
     peer: str, rule: Any, numbers: Any, theirs: Any, place: str | None, tolerance: float, rng: Any
 ) -> None:
-    """15 steps in float64, on square full-rank gradients where eigenvectors are unique up to sign."""
+    """They agree for 15 steps in float64, on square full-rank gradients, whose eigenvectors are unique up to sign."""
     p, grads = rng.standard_normal((4, 4)), rng.standard_normal((STEPS, 4, 4))
     parameter = torch.nn.Parameter(torch.tensor(p))
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def test_a_lamb_step_has_the_length_of_the_parameter(rng: Any) -> None:
 
 
 def test_muon_pushes_singular_values_towards_one(rng: Any) -> None:
-    """p(s) = 3.4445 s - 4.775 s^3 + 2.0315 s^5 five times maps [0.02, 1] into [0.68, 1.14]."""
+    """p(s) = 3.4445 s - 4.775 s^3 + 2.0315 s^5, applied five times, maps [0.02, 1] into [0.68, 1.14]."""
     for shape in ((8, 5), (5, 8), (6, 6)):
         u, _, v = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
         g = u @ np.diag(np.linspace(0.05, 1.0, min(shape)) * 7.0) @ v
@@ -146,7 +146,7 @@ def test_prodigy_grows_d_and_survives_zero_gradients() -> None:
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6))
 def test_soft_and_hard_clipping_are_within_a_factor_two(size: float, gamma: float) -> None:
-    """0.5 min(1, gamma/n) <= gamma/(n + gamma) <= min(1, gamma/n), up to a rounding of each."""
+    """It is 0.5 min(1, gamma/n) <= gamma/(n + gamma) <= min(1, gamma/n), up to a rounding of each."""
     g = np.array([size])
     p = np.zeros(1)
     hard = -ours(optcore.clip_by_norm(max_norm=gamma), p, [g], lr=1.0)

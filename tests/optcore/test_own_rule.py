@@ -1,4 +1,4 @@
-"""A rule file of one's own, put into the folder, is everywhere with no other edit."""
+"""A new rule file in the folder optcore/rules is available everywhere, without any other edit."""
 
 from __future__ import annotations
 

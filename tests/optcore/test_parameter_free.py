@@ -1,4 +1,4 @@
-"""What rules that find their own step size promise beyond their numbers."""
+"""Properties of rules that estimate their own step size, beyond the comparison of their numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def walk(rule: Any, tree: Any, grads: list[Any]) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_zero_and_missing_gradients_leave_everything_defined(rule: Any) -> None:
-    """The first steps may see nothing at all, and a leaf may have no gradient once."""
+    """The first gradients may all be zero, and a leaf may miss a gradient."""
     nothing = {k: np.zeros_like(v) for k, v in TREE.items()}
     some = {k: np.cos(v) for k, v in TREE.items()}
     tree, state = walk(rule, TREE, [nothing, nothing, some, {**some, "b": None}, nothing, some])
@@ -41,7 +41,7 @@ def test_zero_and_missing_gradients_leave_everything_defined(rule: Any) -> None:
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.kind == "elementwise"], ids=lambda rule: rule.name)
 def test_a_tree_walks_as_one_long_leaf(rule: Any, rng: Any) -> None:
-    """Totals are over all leaves, so how the numbers are cut into leaves does not matter but for their order."""
+    """Totals are over all leaves, so the division of the numbers into leaves matters only for the order of sums."""
     grads = [{k: rng.standard_normal(v.shape) + 2.0 * v for k, v in TREE.items()} for _ in range(8)]
     whole = lambda tree: {"all": np.concatenate([np.ravel(v) for v in tree.values()])}  # noqa: E731
     cut, long = walk(rule, TREE, grads), walk(rule, whole(TREE), [whole(g) for g in grads])

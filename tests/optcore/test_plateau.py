@@ -1,4 +1,4 @@
-"""Reduce on plateau: against torch and optax, value by value; Keras' callback is tried in ``on_keras_schedules.py``."""
+"""Reduce on plateau, compared with torch and optax value by value; Keras' callback is in ``on_keras_schedules.py``."""
 
 from __future__ import annotations
 

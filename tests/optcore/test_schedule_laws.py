@@ -1,4 +1,4 @@
-"""Every schedule: the same for numbers, arrays and traces, plain data, with a source; and what is refused."""
+"""Laws of every schedule: it is the same for numbers, arrays and tracers, is plain data, and refuses bad arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from optcore.plateau import reduce_on_plateau
 
 
 def example(name: str) -> Any:
-    """Each schedule bound with numbers; what has no default and is not here is a number."""
+    """Return a schedule with numbers bound; a parameter without a default that is not listed here takes a number."""
     cosine = s.cosine(peak=0.3, steps=9)
     special = {
         "boundaries": (5,), "parts": (cosine, s.warmup(steps=3, then=cosine)), "points": ((3, 0.5), (11, 0.25)),
@@ -104,7 +104,7 @@ CYCLES: dict[str, Callable[[int], Any]] = {
 
 @pytest.mark.parametrize("kind", CYCLES)
 def test_a_compiled_boundary_is_where_it_is(kind: str) -> None:
-    """A compiler makes e / n a product with 1 / n, which is below 1 for some n; one step off is half the value."""
+    """A compiler makes e / n a product with 1 / n, below 1 at e = n for some n; a step off would be half the value."""
     for n in AWKWARD:
         law = CYCLES[kind](n)
         steps = np.array([k * n + off for k in (1, 2, 3, 7) for off in (-1, 0, 1)])
@@ -157,7 +157,7 @@ def test_a_warm_up_of_no_steps_is_none() -> None:
 
 
 def test_a_batch_never_falls_below_its_start() -> None:
-    """Where the decay is above its first value the batch stays, and the rate is the decay's own."""
+    """While the decay is above its first value, the batch does not change, and the rate is the decay's own."""
     decay = s.warmup(steps=3, start=0.1, then=s.cosine(peak=0.1, steps=20))
     sizes, rates = (law(decay=decay, start=4, limit=32) for law in (s.batch_growth, s.batch_residual))
     assert all(sizes(e) == 4 and rates(e) == pytest.approx(decay(e)) for e in range(20))

@@ -1,4 +1,4 @@
-"""Schedules against torch, optax, pytorch_optimizer and transcriptions, and torch's schedulers made from them."""
+"""Schedules compared with torch, optax, pytorch_optimizer and transcriptions; torch's schedulers made from them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def values(schedule: Any, steps: int) -> np.ndarray:
 
 
 def near(got: Any, want: Any, rtol: float = 1e-12) -> None:
-    """Equal to rtol of each value, and of the largest where a value is a difference of such."""
+    """Assert equality to rtol of each value, and to rtol of the largest for values that are differences of others."""
     np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * float(np.max(np.abs(want))))
 
 
 def followed(make: Callable[[Any], Any], steps: int, key: str = "lr", **options: Any) -> np.ndarray:
-    """The rate (or momentum) that a torch scheduler gives an SGD optimizer for each update."""
+    """Return the rate (or momentum) that a torch scheduler gives an SGD optimizer for each update."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR, momentum=0.9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own: multiplying by 1/factor and the like
@@ -52,7 +52,7 @@ def followed(make: Callable[[Any], Any], steps: int, key: str = "lr", **options:
 
 
 def torch_options(n: int) -> list[tuple[str, dict[str, Any], int]]:
-    """Names of torch's schedulers with options, and the steps up to which torch goes."""
+    """Return names of torch's schedulers with options, and the number of steps that torch allows."""
     return [
         ("ConstantLR", {"total_iters": n}, 2 * n),
         ("ConstantLR", {"factor": 0.5, "total_iters": n}, 2 * n),
@@ -83,7 +83,7 @@ def torch_class(name: str) -> Any:
 
 @pytest.mark.parametrize("n", HORIZONS)
 def test_torch(n: int) -> None:
-    """To 1e-12: torch multiplies the rate of the step before, we have the closed form."""
+    """Values agree to 1e-12: torch multiplies the rate of the previous step, ours is the closed form."""
     seen = set()
     for name, options, steps in torch_options(n):
         seen.add(name)
@@ -158,7 +158,7 @@ def optax_options(n: int) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]
 
 @pytest.mark.parametrize("n", HORIZONS)
 def test_optax(n: int) -> None:
-    """With a float64 step optax computes in float64; our law is run on the host, and under jit."""
+    """With a float64 step optax computes in float64; our law is run on the host and under jit."""
     from optcore.adapters.native import schedules
 
     seen = {"join_schedules"}
@@ -177,7 +177,7 @@ def test_optax(n: int) -> None:
 
 
 def test_our_schedules_are_learning_rates_of_optax() -> None:
-    """A schedule and the function that optax makes itself train alike, under jit and with a count that is traced."""
+    """Training with a schedule equals training with optax' own function, under jit and with a traced count."""
     p = jnp.ones(3)
     g = jnp.array([0.1, -0.2, 0.3])
     found = []
@@ -201,7 +201,7 @@ def test_our_schedules_are_learning_rates_of_optax() -> None:
 
 
 class _Owner:
-    """What pytorch_optimizer's schedulers write to."""
+    """The stand-in for an optimizer, to which pytorch_optimizer's schedulers write their rates."""
 
     def __init__(self) -> None:
         self.param_groups = [{"lr": LR, "params": []}]
@@ -273,7 +273,7 @@ def timm(e: int, peak: float, floor: float, t: int, mul: float, decay: float, li
 
 @pytest.mark.parametrize("n", HORIZONS)
 def test_timm(n: int) -> None:
-    """timm's cosine_lr.py and tanh_lr.py, as read there: a cycle's peak shrinks, and after the last it is the floor."""
+    """The formulas are read from timm's cosine_lr.py and tanh_lr.py: peaks shrink, and after the last is the floor."""
 
     def cosine(f: float) -> float:
         return 0.5 * (1 + math.cos(math.pi * f))
@@ -366,7 +366,7 @@ def test_snapshots_are_restarts_of_one_length(first: int, cycles: int, cut: int)
 @settings(max_examples=8)
 @given(st.floats(1e-5, 1e-4), st.integers(1_000, 20_000))
 def test_amos_in_closed_form_is_its_recursion(speed: float, steps: int) -> None:
-    """To the order of alpha p: the closed form is the differential equation whose Euler steps the recursion is."""
+    """They agree to the order of alpha p: the recursion makes Euler steps of the equation that has the closed form."""
     size = 0.0
     for _ in range(steps):
         size += speed * math.exp(-size)
@@ -413,7 +413,7 @@ def groups() -> Any:
 
 @pytest.mark.parametrize("make", [torch.optim.AdamW, ours_torch.AdamW], ids=["torch", "optcore"])
 def test_a_scheduler_drives_torchs_optimizers_and_ours(make: Any, tmp_path: Any) -> None:
-    """Each group its own schedule; a state dict resumes, and is plain data to torch."""
+    """Each group has its own schedule; a state dict resumes the run and is plain data to torch."""
     laws = [s.cosine(peak=0.1, steps=9), s.warmup(steps=3, then=s.constant(value=0.2))]
     optimizer = make(groups())
     scheduler = ours_torch.scheduler(optimizer, laws, momentum=s.linear(start=0.9, end=0.8, steps=5))

@@ -1,4 +1,4 @@
-"""What the libraries hold is here, under their names; what is not is named with its reason."""
+"""Every optimizer, schedule and clipping function of the libraries is here by its name, or is listed with a reason."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_optimizer_of_keras_is_here() -> None:
 
 @pytest.mark.parametrize("library", native.LIBRARIES)
 def test_native_names_are_the_librarys_own(library: str) -> None:
-    """A constructor of a library's folder stands for something that the library has."""
+    """Every name in a library's folder is a name that the library has."""
     own = set(native._table(library))
     theirs = {"torch": vars(torch.optim), "optax": {**vars(optax), **vars(optax.contrib)}}.get(library)
     assert theirs is None or own <= set(theirs)

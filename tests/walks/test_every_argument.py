@@ -1,4 +1,4 @@
-"""Every argument matters: another value of it changes the numbers, or is refused by name."""
+"""Every argument of a constructor has an effect: another value changes the numbers, or is refused by name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SPECIAL: dict[str, list[Any]] = {
 
 
 def idle(library: str, name: str) -> list[str]:
-    """The arguments of a constructor that change nothing."""
+    """Return the arguments of a constructor that change nothing."""
     constructor = native.constructor(library, name)
     tried = Walk(
         constructor.build,
@@ -135,7 +135,7 @@ BESIDE = {
 
 
 def values_of(made: Any) -> list[Any]:
-    """The values of a schedule at many steps, or of each that a group follows."""
+    """Return the values of a schedule at many steps, or those of each schedule that a group follows."""
     laws = made if isinstance(made, dict) else {"lr": made}
     return [[name, [float(law(e)) for e in range(45)]] for name, law in laws.items()]
 

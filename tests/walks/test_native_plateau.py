@@ -153,7 +153,7 @@ def test_plateau_of_torch_refuses_a_rate_that_is_a_schedule() -> None:
     ),
 )
 def test_plateau_scales_as_optax_does_under_jit(seen: list[float], options: dict[str, Any]) -> None:
-    """Scale, updates and state, from a state of either; a NaN mean is no improvement in both."""
+    """Scale, updates and state agree, from a state of either library; in both a NaN mean is no improvement."""
     params = {"a": jnp.ones(3), "b": jnp.ones(2)}
     theirs, mine = optax.contrib.reduce_on_plateau(**options), ours_optax.reduce_on_plateau(**options)
     state, want = mine.init(params), theirs.init(params)
@@ -174,7 +174,7 @@ def test_plateau_scales_as_optax_does_under_jit(seen: list[float], options: dict
 
 
 def test_plateau_of_optax_without_patience_acts_on_a_bad_value() -> None:
-    """docs/differences.md: optax compares the count with 0 and lowers the scale where the value has improved."""
+    """optax compares the count with 0 and lowers the scale where the value has improved (docs/differences.md)."""
     found = []
     for make in (ours_optax.reduce_on_plateau, optax.contrib.reduce_on_plateau):
         tx = make(0.5, patience=0)

@@ -1,4 +1,4 @@
-"""Every number is where the user put it: what a recipe, a group, a configuration says is what moves a leaf."""
+"""Every number acts where the user put it: a leaf moves by the numbers of its recipe, group or configuration."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ BY: dict[str, Callable[..., dict[str, Any]]] = {"tree": by_tree, "torch": by_tor
 @pytest.mark.parametrize("by", BY)
 @pytest.mark.parametrize("each", SPLIT, ids=lambda each: each.name)
 def test_two_rules_that_make_whole_steps_move_their_leaves_as_each_does_alone(each: Any, by: str) -> None:
-    """Matrices go to the first and vectors to the second, with rates, decays, places and schedules on either side."""
+    """Matrices go to the first, vectors to the second, with rates, decays, their places and schedules for either."""
     for (first, one), (second, two) in itertools.product(GIVEN.items(), repeat=2):
         a, b = optcore.muon.bind(**one), optcore.adamw.bind(**two)
         got = BY[by](Recipe(each(a, b)))
@@ -141,7 +141,7 @@ def test_a_place_of_decay_that_does_nothing_is_refused_wherever_it_is_given(owne
 
 
 def labelled(law: Rule) -> Rule:
-    """The rule with every label exchanged: its name's title, its family and its text."""
+    """Return the rule with other labels: its title, its family and its docstring."""
     if isinstance(law, Primitive):
         return replace(law, family="other", title="Other", doc="Another text. Source: none.")
     if isinstance(law, Chain):
@@ -153,7 +153,7 @@ def labelled(law: Rule) -> Rule:
 @pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("name", [*registry.rules(), *registry.clipping()])
 def test_a_label_changes_no_number(name: str) -> None:
-    """In front of a rule, behind one, as a clipping law of a recipe and as a link of optax."""
+    """It is tried before a rule, after a rule, as the clipping law of a recipe and as a link of optax."""
     law = registry.find(name)
     needed = {n: 0.5 for n, v in law.values().items() if v is law.hypers[n].default is v and _missing(v)}
     law = law.bind(**needed)
@@ -181,7 +181,7 @@ def _missing(value: Any) -> bool:
 
 
 def test_a_clipping_law_is_one_by_its_place_in_a_recipe() -> None:
-    """A coupled decay joins behind what is given as clip, whatever it was declared to be: p - (0.5 + 0.1 p)."""
+    """A coupled decay is added after a law given as clip, whatever the law is declared to be: p - (0.5 + 0.1 p)."""
     for how in ({}, {"family": "clipping"}, {"clips": True}):
 
         @rule(**how)
@@ -196,7 +196,7 @@ def test_a_clipping_law_is_one_by_its_place_in_a_recipe() -> None:
 
 
 def test_a_leaf_has_a_share_of_the_rate_and_of_what_hangs_on_it() -> None:
-    """As a group of half the rate: 1 - 0.05 * 0.5, on every adapter."""
+    """A leaf with half the rate has 1 - 0.05 * 0.5 on every adapter, as a group of half the rate has."""
     recipe = Recipe("adamw", lr=0.1, weight_decay=0.5, leaves={"w": {"lr_factor": 0.5}})
     still = {n: np.zeros_like(x) for n, x in GRADS.items()}
     opt = Optimizer(recipe)
@@ -227,7 +227,7 @@ def test_a_leafs_number_beside_a_schedule_says_what_it_means(name: str) -> None:
 
 
 def test_a_leaf_that_stays_counts_in_no_norm_and_is_named_so() -> None:
-    """With the other leaf alone: its gradient of norm 5 is cut to 1."""
+    """The norm is that of the other leaf alone: its gradient of norm 5 is clipped to 1."""
     recipe = Recipe("sgd", lr=0.1, clip=optcore.clip_by_global_norm(max_norm=1.0), freeze="^w$")
     alone = recipe.replace(freeze=())
     for by in BY.values():

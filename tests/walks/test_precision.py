@@ -1,4 +1,4 @@
-"""Nothing is counted, summed or kept in a dtype that it does not fit, whatever a library makes arrays of."""
+"""Counts, sums and states have dtypes that hold them, whatever the default dtype of a library is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def trajectory(name: str, capturable: bool) -> list[Any] | None:
-    """Parameters, states and shared fields of float32 leaves; None for a class that takes no such option."""
+    """Return parameters, states and shared fields of float32 leaves; None for a class that takes no such option."""
     cls = getattr(to_torch, name)
     draw = torch.Generator().manual_seed(0)
     params = [torch.nn.Parameter(torch.randn(s, generator=draw, dtype=torch.float32)) for s in ((4, 3), (3, 2))]
@@ -66,7 +66,7 @@ def test_no_class_takes_torchs_default_dtype(name: str) -> None:
 
 
 def test_a_count_goes_on_beyond_256_in_any_default_dtype() -> None:
-    """600 steps of Adam along one direction: 600 times the rate."""
+    """600 steps of Adam along one direction move a parameter by 600 times the rate."""
     for dtype in (torch.bfloat16, torch.float16, torch.float64):
         with default_dtype(dtype):
             p = torch.nn.Parameter(torch.ones(1, dtype=torch.float32))
@@ -91,7 +91,7 @@ def test_a_schedule_of_an_array_of_steps_is_exact_in_any_default_dtype() -> None
 @pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize("name", registry.rules())
 def test_float32_leaves_move_alike_with_and_without_64_bits_in_jax(name: str) -> None:
-    """XLA computes scalars in float32 or float64: results differ by some units in the last place of what is added."""
+    """XLA computes scalars in float32 or float64: results differ by some units in the displacement's last place."""
     law = registry.find(name)
 
     def run(wide: bool) -> list[Any]:
@@ -112,7 +112,7 @@ def test_float32_leaves_move_alike_with_and_without_64_bits_in_jax(name: str) ->
 
 
 def averaged(library: str, dtype: str, steps: int = 2000) -> float:
-    """The average of a leaf that was 1 before the first step and is 2 from then on."""
+    """Return the average of a leaf that was 1 before the first step and is 2 from then on."""
     backend = named(library)
     opt = Optimizer(Recipe("sgd", lr=0.0, average=0.999))
     params = {"p": backend.cast(backend.array(np.ones(1), "float32"), dtype)}
@@ -128,7 +128,7 @@ def averaged(library: str, dtype: str, steps: int = 2000) -> float:
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 def test_an_average_of_a_narrow_leaf_goes_all_the_way(library: str, dtype: str) -> None:
-    """2 - 0.999^2000 = 1.8648, where the sum in the leaf's dtype stays at 1."""
+    """The average reaches 2 - 0.999^2000 = 1.8648; in the leaf's dtype the sum would stay at 1."""
     assert averaged(library, dtype) == pytest.approx(2.0 - 0.999**2000, abs=2000 * 2**-24)
 
 
@@ -156,7 +156,7 @@ def test_an_average_of_a_narrow_leaf_goes_all_the_way_in_adapters(adapter: str) 
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 def test_gathered_gradients_of_a_narrow_leaf_are_summed_in_float32(library: str, dtype: str) -> None:
-    """The mean of 1000 gradients, 1 and 999 times 0.001: in bfloat16 it would stay what it was after a few."""
+    """The mean is that of 1000 gradients, 1 and 999 times 0.001; in bfloat16 it would not change after a few."""
     backend = named(library)
     opt = Optimizer(Recipe("sgd", lr=1.0, accumulate=1000))
 
@@ -194,7 +194,7 @@ def test_squares_that_float16_has_no_room_for_are_kept_wider(route: Any) -> None
 @pytest.mark.exhaustive(share=4)
 @pytest.mark.parametrize("name", registry.rules())
 def test_a_state_in_the_leafs_dtype_holds_what_it_can(name: str) -> None:
-    """For every rule: nothing of another unit than a first power in float16, no number without axes in either."""
+    """For every rule, float16 holds only fields whose unit is a first power, and neither dtype holds 0-d fields."""
     law = registry.find(name)
     for dtype in NARROW:
         p = torch.ones((4, 3), dtype=getattr(torch, dtype))
@@ -212,7 +212,7 @@ def test_a_state_in_the_leafs_dtype_holds_what_it_can(name: str) -> None:
 
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 def test_norms_of_narrow_leaves_are_summed_in_float32(library: str) -> None:
-    """4096 numbers of 1 have norm 64; a sum in bfloat16 ends at 256 and a norm of 16."""
+    """4096 numbers of 1 have norm 64; a sum in bfloat16 would stop at 256, for a norm of 16."""
     backend = named(library)
     for dtype in NARROW:
         g = {"g": backend.cast(backend.array(np.ones(4096), "float32"), dtype)}

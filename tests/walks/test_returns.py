@@ -1,4 +1,4 @@
-"""Every number written down comes back: JSON, torch's state dicts, distributed checkpoints, pickles, in every order."""
+"""Every number that is saved is restored: by JSON, state dicts, distributed checkpoints and pickles, in every order."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def loaded(model: Model, make: Make, saved: Any) -> Any:
 
 
 def loaded_late(model: Model, make: Make, saved: Any) -> Any:
-    """Into an optimizer that has made steps of its own."""
+    """Load a state into an optimizer that has made steps of its own."""
     optimizer, weights = make(model), copy.deepcopy(model.state_dict())
     steps(model, optimizer, 3, 99)
     model.load_state_dict(weights)
@@ -84,7 +84,7 @@ def with_its_state_made_first(model: Model, make: Make, saved: Any) -> Any:
 
 
 def from_an_empty_step(model: Model, make: Make, saved: Any) -> Any:
-    """As torch's distributed checkpoints do it: a step with rates and gradients of 0 makes the state, nothing moves."""
+    """Load as torch's distributed checkpoints do: a step with rates and gradients of 0 first makes the state."""
     optimizer = make(model)
     before = [p.detach().clone() for p in model.parameters()]
     set_optimizer_state_dict(model, optimizer, saved)
@@ -96,7 +96,7 @@ PLAIN = (loaded, loaded_late, through_a_file, with_its_state_made_first)
 
 
 def comes_back(make: Make, n: int = 5, dtype: torch.dtype = torch.float32, shapes: Any = SHAPES) -> None:
-    """A run that is saved after n steps goes on as if nothing had been, whichever way it is loaded."""
+    """Assert that a run saved after n steps continues as an uninterrupted one, however the state is loaded."""
     model = Model(dtype, shapes)
     optimizer = make(model)
     steps(model, optimizer, n, 1)
@@ -149,7 +149,7 @@ def test_every_native_class_goes_on_where_its_rate_is_a_schedule(name: str) -> N
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_a_recipe_goes_on_from_what_it_saved(option: str) -> None:
-    """After 5 and 6 micro-steps: within a cycle of two gradients, and at the end of one."""
+    """It is saved after 5 and 6 micro-steps: within a cycle of two gradients, and at the end of one."""
     for dtype in (torch.float32, torch.bfloat16):
         recipe = Recipe(optcore.adamw(lr=0.01), **OPTIONS[option])
         for n in (5, 6):
@@ -175,7 +175,7 @@ def numbers_for(law: Any) -> dict[str, Any]:
 @pytest.mark.exhaustive(share=3)
 @pytest.mark.parametrize("name", [*registry.rules(), *registry.clipping(), *registry.combinators()])
 def test_every_number_of_a_rule_comes_back_from_json(name: str) -> None:
-    """Each number moved off its default, alone and as a schedule, in a chain, in a combinator, of a leaf."""
+    """Each number is changed from its default: alone, as a schedule, in a chain, in a combinator and for one leaf."""
     law = registry.find(name)
     law = registry.applied(law) if name in registry.combinators() else law
     law = law.bind(**numbers_for(law))
@@ -235,7 +235,7 @@ def test_what_a_recipe_has_no_place_for_is_refused_before_anything_is_loaded() -
 @pytest.mark.exhaustive(share=5)
 @pytest.mark.parametrize("name", CLASSES)
 def test_moments_keep_the_dtype_in_which_they_were_loaded(name: str) -> None:
-    """float32 moments over bfloat16 parameters, on the fast way and on the slow one."""
+    """They are float32 moments of bfloat16 parameters, on the fast route and on the slow one."""
     cls = class_of(name)
     given = {p.name: 0.5 for p in cls._constructor.parameters if p.default is p.empty}
     model = Model()

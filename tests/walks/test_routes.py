@@ -1,4 +1,4 @@
-"""Every route gives the same numbers: what the eager NumPy optimizer gives, for every option of a recipe."""
+"""Every route gives the numbers of the eager NumPy optimizer, for every option of a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``optcore bench``: what it counts and what it writes; what it measures is no matter of tests."""
+"""``optcore bench``: its counts and its output; the times that it measures are not tested."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_bytes_are_those_of_the_arrays_read_and_written(name: str, bytes_moved: 
 
 
 def test_bytes_are_of_the_dtypes_that_arrays_are_kept_in() -> None:
-    """Parameter and gradient in two bytes, moments in four; everything in eight."""
+    """Parameter and gradient take two bytes and moments four in bfloat16; all take eight in float64."""
     assert traffic(registry.find("adamw"), "bfloat16") == 3 * 2 + 4 * 4
     assert traffic(registry.find("adamw"), "float64") == 7 * 8
 
@@ -137,7 +137,7 @@ def test_what_a_peer_cannot_do_is_said_and_what_we_cannot_do_is_raised() -> None
 
 
 def test_contestants_take_turns() -> None:
-    """After three steps of each to get ready, every round has each once and begins with another."""
+    """After three warm-up steps of each, every round runs each contestant once and begins with another one."""
     said: list[str] = []
     steps = {name: (lambda name=name: said.append(name)) for name in "ab"}
     with pytest.MonkeyPatch.context() as patch:
@@ -155,10 +155,11 @@ def test_a_worker_that_fails_says_why() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("mib", [0, 24, 96])
 def test_the_memory_of_a_step_is_seen(mib: int) -> None:
-    """In a process of its own, whose allocator no one else uses; within 1 MiB for what Python does meanwhile.
+    """The memory is measured in a process of its own, whose allocator no one else uses; Python takes up to 1 MiB more.
 
-    Linux counts resident pages on each processor and adds them up when there are max(32, 2 processors) of them; the
-    process stays on one, where pages of files and of no file are so uncertain before the step and after it.
+    Linux counts resident pages on each processor and adds them up once there are max(32, 2 processors) of them. The
+    process stays on one processor, so that the counts of file pages and of anonymous pages are uncertain by no more
+    than that, before the step and after it.
     """
     code = "import os, numpy as np; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
     code += "from optcore.adapters.cli.cases import extra_memory; "
@@ -181,7 +182,7 @@ def test_targets_are_measured_and_judged(capsys: Any, tmp_path: Path, monkeypatc
 
 
 def test_every_target_has_a_case_that_yields_its_number() -> None:
-    """By name, for those that need no other library's time."""
+    """A target that needs no other library's time has a case of its name."""
     for target in targets.TARGETS:
         assert cases.framework(target.case) in ("", *peers.FRAMEWORKS)
     assert set(cases.measure("numpy without llvmlite", 4096, 1)) == {"naive", "fastest"}

@@ -1,4 +1,4 @@
-"""``optcore schedules`` and ``optcore plot``, and the page that is made with them."""
+"""``optcore schedules`` and ``optcore plot``, and the page docs/schedules.md that is made with them."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_surfaces_have_their_gradients_and_minima(surface: Any) -> None:
 
 
 def test_the_page_is_what_the_schedules_say() -> None:
-    """A schedule that changed: run ``python tests/pictures.py``."""
+    """docs/schedules.md equals what the schedules say; if one has changed, run ``python tests/pictures.py``."""
     assert set(pictures.EXAMPLES) == set(registry.schedules())
     assert sorted(name for names in pictures.modules().values() for name in names) == sorted(registry.schedules())
     assert pictures.FILE.read_text() == pictures.page()

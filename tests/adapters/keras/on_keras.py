@@ -148,7 +148,7 @@ def test_fit_on_a_model_that_was_not_built(name: str) -> None:
 
 
 def test_state_that_starts_from_values_starts_once() -> None:
-    """Prodigy's start is the parameter before the first step, also where fit builds the model."""
+    """Prodigy's start is the parameter before the first step, also if fit builds the model."""
     keras.backend.set_floatx("float32")
     m = model()
     optimizer = ours.Prodigy(d0=0.1)

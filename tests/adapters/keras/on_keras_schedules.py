@@ -37,7 +37,7 @@ def rows(n: int) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("n", [5, 20, 60])
 def test_the_same_values_as_keras(n: int) -> None:
-    """To 1e-6: Keras' schedules are float32 whatever floatx is."""
+    """Values agree to 1e-6, since Keras' schedules compute in float32 whatever floatx is."""
     theirs = keras.optimizers.schedules
     for name, options in rows(n):
         want, mine = getattr(theirs, name)(0.3, **options), getattr(ours, name)(0.3, **options)
@@ -77,7 +77,7 @@ def test_a_schedule_is_saved_with_its_optimizer() -> None:
     st.sampled_from(["min", "max"]),
 )
 def test_plateau_of_keras(seen: list[float], patience: int, cooldown: int, mode: str) -> None:
-    """To 1e-6: Keras keeps the rate in float32."""
+    """Rates agree to 1e-6, since Keras stores the rate in float32."""
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
     callback = keras.callbacks.ReduceLROnPlateau(
@@ -102,7 +102,7 @@ def compiled(rate: float = 1.0, make: Any = keras.optimizers.SGD) -> Any:
 
 
 def driven(callback: Any, model: Any, seen: list[float], monitor: str = "val_loss") -> list[tuple[Any, ...]]:
-    """What each epoch leaves: the rate, what the callback remembers and what it writes to the logs."""
+    """Return, for each epoch, the rate, the callback's attributes and its entries in the logs."""
     callback.set_model(model)
     found = []
     callback.on_train_begin()
@@ -131,7 +131,7 @@ def driven(callback: Any, model: Any, seen: list[float], monitor: str = "val_los
     ),
 )
 def test_the_callback_lowers_the_rates_that_keras_lowers(seen: list[float], options: dict[str, Any]) -> None:
-    """Rate, wait, cooldown and logs, with Keras' optimizer and ours. To 1e-6: Keras keeps the rate in float32."""
+    """Rate, wait, cooldown and logs agree for Keras' optimizer and ours; to 1e-6, since Keras' rate is float32."""
     want = driven(keras.callbacks.ReduceLROnPlateau(**options), compiled(), seen)
     for make in (keras.optimizers.SGD, ours.SGD):
         got = driven(ours.ReduceLROnPlateau(**options), compiled(make=make), seen)
@@ -171,7 +171,7 @@ def test_the_callback_says_what_it_does_and_what_it_misses(capsys: Any) -> None:
 
 
 def test_a_first_value_that_is_no_number_is_no_best_one() -> None:
-    """docs/differences.md: Keras keeps it as the best, which nothing is better than."""
+    """Keras would keep a NaN as the best value, and no value is better than a NaN (docs/differences.md)."""
     seen = [float("nan"), 3.0, 2.0, 1.0, 0.5]
     theirs = driven(keras.callbacks.ReduceLROnPlateau(patience=2), compiled(), seen)
     mine = driven(ours.ReduceLROnPlateau(patience=2), compiled(), seen)

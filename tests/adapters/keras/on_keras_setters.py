@@ -16,7 +16,7 @@ from optcore.adapters import native
 
 
 def other(value: Any, choices: Any = ()) -> Any:
-    """A value of the same kind that is another one; None where there is none to be found."""
+    """Return another value of the same kind; None if none can be found."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -44,7 +44,7 @@ def walk(optimizer: Any, v: Any, steps: int) -> None:
 
 @pytest.mark.parametrize("name", WALKED)
 def test_every_option_that_is_set_acts_as_given_at_construction_or_is_refused_by_name(name: str) -> None:
-    """Before the optimizer is built and between two steps, for options of the class and of Keras' base class."""
+    """It is set before the optimizer is built and between two steps; options of Keras' base class are included."""
     cls = getattr(ours, name)
     given = cls().get_config()
     base = {"clipnorm": 0.5, "clipvalue": 0.25, "global_clipnorm": 0.5, "loss_scale_factor": 4.0}

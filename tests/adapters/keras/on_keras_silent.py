@@ -75,7 +75,7 @@ def stepped(optimizer: Any, variables: Any, gradients: Any, dtype: str) -> None:
 @pytest.mark.parametrize("name", list(OPTIONS))
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 def test_every_option_of_a_recipe_is_the_pure_optimizers(name: str, dtype: str) -> None:
-    """In float16 to one rounding of numbers of size 2 in each of 6 steps."""
+    """In float16 the parameters agree to one rounding of numbers of size 2 in each of 6 steps."""
     keras.config.set_floatx(dtype if dtype == "float64" else "float32")
     recipe = OPTIONS[name]
     gradients = GRADIENTS if dtype == "float64" else GRADIENTS[:3]
@@ -97,7 +97,7 @@ def test_every_option_of_a_recipe_is_the_pure_optimizers(name: str, dtype: str) 
 
 @pytest.mark.parametrize("name", ["accumulate", "average", "average of gathered", "start from values", "shared"])
 def test_a_variable_without_a_gradient_takes_part_as_in_the_pure_optimizer(name: str) -> None:
-    """But on JAX and TensorFlow, whose state keeps its structure, a cycle without any gradient counts as zeros."""
+    """On JAX and TensorFlow, whose state keeps its structure, a cycle without any gradient counts as one of zeros."""
     keras.config.set_floatx("float64")
     gradients = [GRADIENTS[0], {**GRADIENTS[1], "b": None}, {**GRADIENTS[2], "b": None}, GRADIENTS[3]]
     variables = made("float64")
@@ -109,7 +109,7 @@ def test_a_variable_without_a_gradient_takes_part_as_in_the_pure_optimizer(name:
 
 
 class Given(keras.Model):
-    """A model whose gradient is its input, and whose weights have the names and values of START."""
+    """A model whose gradient is its input, and whose weights have the names and values in START."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Given(keras.Model):
 
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_fit_moves_as_the_pure_optimizer_for_every_option(name: str) -> None:
-    """In float32: 1e-5 is 80 roundings, for 6 steps of some ten operations each."""
+    """The tolerance of 1e-5 in float32 is 80 roundings, for 6 steps of about ten operations each."""
     model, recipe = Given(), OPTIONS[name]
     model.compile(optimizer=ours.from_recipe(recipe), loss=lambda y, out: keras.ops.mean(out))
     x = np.stack([np.concatenate([np.ravel(v) for v in g.values()]) for g in GRADIENTS]).astype("float32")
@@ -156,7 +156,7 @@ def test_slots_and_sums_have_the_dtype_of_the_driver(dtype: str) -> None:
 
 
 def test_a_second_moment_of_a_bfloat16_variable_falls_by_less_than_its_spacing() -> None:
-    """100 gradients of 1 and 300 of .01: (1 - .999^100) .999^300 + .01^2 (1 - .999^300) = .0705; bfloat16 had .0977."""
+    """100 gradients of 1, 300 of .01: v = (1 - .999^100) .999^300 + .01^2 (1 - .999^300) = .0705; .0977 in bfloat16."""
     v = keras.Variable(np.ones(1), dtype="bfloat16")
     optimizer = ours.from_recipe(Recipe("adam", lr=1e-3))
     for g in [1.0] * 100 + [0.01] * 300:
@@ -167,7 +167,7 @@ def test_a_second_moment_of_a_bfloat16_variable_falls_by_less_than_its_spacing()
 
 
 def test_an_average_of_a_bfloat16_variable_moves_by_less_than_its_spacing() -> None:
-    """2 - .999^n from 1 to 2: from n = 700 on a step is below the spacing of bfloat16."""
+    """The average goes as 2 - .999^n from 1 to 2; from n = 700 on a step is below the spacing of bfloat16."""
     n = 800
     v = keras.Variable(np.ones(2), dtype="bfloat16")
     gradient = tensor(np.zeros(2), "bfloat16")
@@ -212,7 +212,7 @@ def test_before_the_first_update_the_average_is_the_variable() -> None:
 
 @pytest.mark.parametrize("floatx", ["bfloat16", "float16", "float64"])
 def test_no_number_is_in_floatx(floatx: str) -> None:
-    """600 steps in a compiled or traced way, with schedules beyond 256: as with floatx float32."""
+    """600 compiled or traced steps, with schedules beyond step 256, give the same as with floatx float32."""
     rates = schedules.piecewise(start=2.0**-9, points=[(300, 2.0**-10), (550, 2.0**-11)])
     found = []
     for each in ("float32", floatx):
@@ -229,7 +229,7 @@ def test_no_number_is_in_floatx(floatx: str) -> None:
 
 
 def many(optimizer: Any, v: Any, steps: int) -> None:
-    """Steps of a gradient of 0.1, compiled where Keras compiles."""
+    """Make steps with a gradient of 0.1, compiled if Keras compiles on this backend."""
     g = tensor(np.full(2, 0.1), "float32")
     if KIND == "tensorflow":
         import tensorflow as tf
@@ -258,7 +258,7 @@ def many(optimizer: Any, v: Any, steps: int) -> None:
 @pytest.mark.parametrize("options", [{}, {"clipnorm": 0.01}, {"global_clipnorm": 0.01}, {"clipvalue": 0.01}], ids=str)
 @pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD", "RMSprop"])
 def test_an_embedding_trains_as_with_keras_own_optimizer(name: str, options: dict[str, float]) -> None:
-    """No row twice: Keras takes norms and squares of such rows before it adds them up."""
+    """No row occurs twice, since Keras takes norms and squares of repeated rows before it adds them up."""
     x, y = np.array([[1, 3, 2], [4, 0, 5], [6, 7, 8], [9, 2, 1]]), np.ones((4, 1))
     found = []
     for module in (keras.optimizers, ours):

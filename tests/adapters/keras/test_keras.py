@@ -19,7 +19,7 @@ FILES = sorted(file.name for file in HERE.glob("on_keras*.py"))
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
 def test_keras_on(backend: str, file: str) -> None:
-    """Runs tests/on_keras*.py; warnings are those of Keras and TensorFlow, not ours to turn into errors."""
+    """The files on_keras*.py pass on this backend; warnings of Keras and TensorFlow are not errors there."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-o", "filterwarnings=", str(HERE / file)]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in [n for n in environment if n.startswith("PYTEST_")]:

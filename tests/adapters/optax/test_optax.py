@@ -62,7 +62,7 @@ SCHEDULED = [
 @settings(max_examples=2)
 @given(st.data())
 def test_the_same_numbers_as_optax(row: Row, data: Any) -> None:
-    """In float64 over 15 steps, to 1e-12 or to what optax itself computes in float32."""
+    """In float64 over 15 steps parameters agree to 1e-12, or to float32 where optax itself computes in float32."""
     options = draw(data, row.options)
     shapes = dict(zip("abc", row.shapes, strict=False))
     want, _ = run(theirs(row.name)(*row.args, **options), shapes=shapes, jit=False)
@@ -80,7 +80,7 @@ def test_the_same_signature_as_optax(name: str) -> None:
 
 
 def _made(name: str) -> Any:
-    """The transformation with 0.01 for what must be given."""
+    """Return the transformation with 0.01 for each argument that must be given."""
     make = getattr(ours, name)
     return make(**{p.name: 0.01 for p in inspect.signature(make).parameters.values() if p.default is p.empty})
 
@@ -210,7 +210,7 @@ def test_a_recipe_walks_the_path_of_the_pure_optimizer(accumulate: Any) -> None:
 
 
 def test_an_exponentiated_step_survives_apply_updates_exactly() -> None:
-    """The rule owns p: what optax adds is the exact difference, so p + u is the new p."""
+    """The rule returns the new p; the update u is the exact difference, so that optax' p + u is the new p."""
     p = {"w": jnp.asarray([1e-3, 2.0, 0.5])}
     g = {"w": jnp.asarray([0.3, -0.2, 0.1])}
     tx = ours.exponentiated_gradient(learning_rate=0.1)
@@ -238,7 +238,7 @@ def test_shapes_that_would_broadcast_are_refused() -> None:
 
 
 def test_a_schedule_in_a_number_of_single_leaves_is_its_value() -> None:
-    """optax' Muon decays matrices and the rest by numbers of their own, of which either may be a schedule."""
+    """optax' Muon has a decay for matrices and another for the rest, and either may be a schedule."""
     falling = schedules.linear(start=0.5, end=0.0, steps=4)
     got, _ = run(ours.muon(0.1, weight_decay=falling, adam_weight_decay=falling), steps=6)
     rule = optcore.matrices(

@@ -1,4 +1,4 @@
-"""Sophia in the optax adapter: the estimates are optax' own, and what is not given is refused by name."""
+"""Sophia in the optax adapter: its estimates are optax' own, and a missing argument is refused by name."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_one_interval_is_for_the_whole_tree() -> None:
 
 
 def test_extra_arguments_of_other_links_are_ignored() -> None:
-    """optax hands every extra argument of a chain to every link."""
+    """optax gives every extra argument of a chain to every link, so a link must ignore those of others."""
     tx = optax.chain(ours.adam(0.1), optax.contrib.reduce_on_plateau(), ours.sophia(0.1))
     params, _ = run(tx, 2, value=1.0, grad=None, value_fn=loss, obj_fn=loss)
     assert np.isfinite(params["a"]).all()

@@ -1,4 +1,4 @@
-"""The optax adapter and leaves of None: what is no array is skipped, in parameters and in gradients."""
+"""The optax adapter and leaves of None: they are skipped, in parameters and in gradients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def for_matrices(name: str) -> bool:
 
 
 def draws(name: str) -> bool:
-    """Tell whether a rule has numbers by chance, which hang on the path of a leaf."""
+    """Tell whether a rule uses random numbers, which depend on the path of a leaf."""
     return name in CHANCE or (law_of(name) is not None and any(f.noise or f.drawn for f in law_of(name).fields))
 
 
@@ -75,7 +75,7 @@ def test_every_function_skips_none_leaves(name: str) -> None:
 @pytest.mark.exhaustive(share=6)
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_function_leaves_a_leaf_without_a_gradient_alone(name: str) -> None:
-    """The rest moves as it does without that leaf."""
+    """The other leaves move as they do without that leaf."""
     tx = made(name)
     params = {"a": jnp.arange(1.0, 7.0).reshape(3, 2), "b": jnp.ones((2, 2))}
     grads = {"a": jnp.full((3, 2), 0.5), "b": None}
@@ -102,7 +102,7 @@ def test_a_gradient_of_what_is_no_parameter_is_refused_by_name(name: str) -> Non
 
 @pytest.mark.parametrize("with_params", [False, True])
 def test_what_was_gathered_moves_a_leaf_whose_last_gradient_is_none(with_params: bool) -> None:
-    """The mean counts a missing gradient as zero, and its step is not lost with it."""
+    """The mean counts a missing gradient as zero, and the step of the cycle is made nevertheless."""
     tx = ours.from_recipe(optcore.Recipe("sgd", lr=1.0, accumulate=2))
     params = {"a": jnp.ones(2), "b": jnp.ones(3), "none": None}
     state, given = tx.init(params), (params,) if with_params else ()

@@ -96,7 +96,7 @@ def with_target(state: Any, folder: pathlib.Path) -> Any:
 
 
 def plain(x: Any) -> Any:
-    """NamedTuples as lists of NumPy arrays, which is what NumPy and pickle keep of classes that are gone."""
+    """Return a tree with each NamedTuple as a list of NumPy arrays: so NumPy and pickle keep it without its class."""
     if isinstance(x, dict):
         return {k: plain(v) for k, v in x.items()}
     if isinstance(x, tuple | list):
@@ -118,7 +118,7 @@ FORMATS: dict[str, Callable[[Any, pathlib.Path], Any]] = {
 
 
 def ordered(x: Any) -> Any:
-    """The same tree with the keys of every dictionary sorted as text, backwards: their order means nothing."""
+    """Return the tree with the keys of every dictionary in reverse order of their text, which must not matter."""
     return {k: ordered(x[k]) for k in sorted(x, reverse=True)} if isinstance(x, dict) else x
 
 
@@ -127,7 +127,7 @@ UNKNOWN_TO_FLAX = {"equinox", "nnx"}
 
 
 def numbered(state: Any) -> Any:
-    """The state with another number in every element of every array, so that no two can be exchanged unseen."""
+    """Return the state with a different number in every element, so that no two can be exchanged unnoticed."""
     leaves, treedef = jax.tree.flatten(state)
     ends = np.cumsum([x.size for x in leaves])
     filled = [
@@ -137,7 +137,7 @@ def numbered(state: Any) -> Any:
 
 
 def wrapped(params: Any) -> dict[str, Any]:
-    """Our transformations in those of optax."""
+    """Return transformations of ours within transformations of optax, by name."""
     adam, sgd = ours.adam(0.1), ours.sgd(0.1, momentum=0.9)
     return {
         "bare": adam,
@@ -191,7 +191,7 @@ RESTORED = ("orbax StandardCheckpointer", "flax msgpack sorted")
 @pytest.mark.exhaustive(share=8)
 @pytest.mark.parametrize("name", native.names("optax"))
 def test_every_rule_goes_on_from_a_checkpoint_as_if_never_interrupted(name: str, tmp_path: pathlib.Path) -> None:
-    """Bit for bit, from Orbax and from flax' bytes."""
+    """The run goes on bit for bit, from a checkpoint of Orbax and from the bytes of flax."""
     make = getattr(ours, name)
     needed = {p.name: 0.01 for p in inspect.signature(make).parameters.values() if p.default is p.empty}
     tx = make(**needed | NEEDED.get(name, {}))
@@ -271,7 +271,7 @@ def test_keys_that_read_alike_are_refused() -> None:
 
 @jax.tree_util.register_pytree_with_keys_class
 class Twice:
-    """A node two of whose keys read alike."""
+    """A node of a tree with two keys that have the same text."""
 
     def tree_flatten_with_keys(self) -> Any:
         key = jax.tree_util.DictKey

@@ -1,4 +1,4 @@
-"""The torch adapter: torch's numbers, names, state and manners."""
+"""The torch adapter: it has torch's numbers, names, state and behaviour."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from optcore.adapters import torch as ours
 
 
 def run(make: Any, dtype: torch.dtype = torch.float64, steps: int = 15, shapes: Any = SHAPES) -> Any:
-    """Parameters after some steps on drawn gradients; one parameter misses a gradient once."""
+    """Return the parameters after some steps on drawn gradients; one parameter misses a gradient once."""
     draw = torch.Generator().manual_seed(1)
     params = [nn.Parameter(torch.randn(s, generator=draw, dtype=torch.float64).to(dtype)) for s in shapes]
     optimizer = make(params)
@@ -45,7 +45,7 @@ NATIVE = oracles.gather("TORCH")
 @settings(max_examples=5)
 @given(st.data())
 def test_the_same_numbers_as_torch(row: Row, data: Any) -> None:
-    """To 1e-12 in float64 over 15 steps, or to the row's tolerance: the two round the same law in another order."""
+    """In float64 over 15 steps parameters agree to 1e-12, or to the row's tolerance: both round in another order."""
     options = draw(data, row.options)
     want, _ = run(lambda p: getattr(torch.optim, row.name)(p, **options), shapes=row.shapes)
     got, _ = run(lambda p: getattr(ours, row.name)(p, **options), shapes=row.shapes)
@@ -54,7 +54,7 @@ def test_the_same_numbers_as_torch(row: Row, data: Any) -> None:
 
 
 def test_muon_is_torchs_but_for_its_bfloat16() -> None:
-    """torch iterates in bfloat16, which is worth 2e-3 at lr 0.02; at lr 1e-3 and 15 steps at most 15e-3."""
+    """torch iterates in bfloat16, an error of 2e-3 a step at lr 0.02; at lr 1e-3 and 15 steps at most 15e-3."""
     want, _ = run(lambda p: torch.optim.Muon(p), shapes=((4, 3), (3, 5)))
     got, _ = run(lambda p: ours.Muon(p), shapes=((4, 3), (3, 5)))
     for a, b in zip(want, got, strict=True):
@@ -305,7 +305,7 @@ def test_a_complex_parameter_equals_its_real_twin() -> None:
 
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "Lion"])
 def test_float32_stays_within_one_rounding_of_torch_or_the_paper(name: str) -> None:
-    """One step from the same state, by the certified bound, is in the proof; here the dtype is kept."""
+    """The dtype is kept here; one step from the same state is compared with the certified bound in the proof."""
     got, optimizer = run(getattr(ours, name), dtype=torch.bfloat16, steps=2)
     assert all(p.dtype == torch.bfloat16 for p in got)
     kinds = {v.dtype for p in got for k, v in optimizer.state[p].items() if k != "step"}
@@ -313,7 +313,7 @@ def test_float32_stays_within_one_rounding_of_torch_or_the_paper(name: str) -> N
 
 
 def test_sparse_gradients_move_only_the_rows_they_store() -> None:
-    """As torch.optim.SparseAdam on the same embedding, to 1e-12; all other classes refuse them by name."""
+    """An embedding moves as with torch.optim.SparseAdam, to 1e-12; other classes refuse sparse gradients by name."""
 
     def train(library: Any) -> Any:
         torch.manual_seed(0)

@@ -32,7 +32,7 @@ READABLE = [n for n in CASES if not n.startswith(("LambdaLR", "Reduce")) and "fa
 
 @pytest.mark.parametrize("name", READABLE)
 def test_a_state_of_other_arguments_brings_its_own(name: str) -> None:
-    """As in torch; a scheduler of another kind becomes the one that was saved."""
+    """A loaded state brings its own arguments, as in torch; a scheduler of another kind becomes the saved one."""
     for source in (ours, theirs):
         want, first = run(CASES[name](source, optimizer()), END), CASES[name](source, optimizer())
         run(first, STOP)
@@ -118,7 +118,7 @@ def test_a_fraction_of_a_step_goes_on_as_in_torch() -> None:
 
 
 def test_an_entry_that_torch_left_behind_does_not_count() -> None:
-    """torch's classes keep every entry that they were given, ours too, and go on."""
+    """torch's classes keep every entry that they are given, ours too, and ignore those that they do not know."""
     first = ours.StepLR(optimizer(), 4, 0.5)
     run(first, 6)
     second = resumed(lambda o: L.StepLR(o, 4, 0.5), saved(first), ("build", "optimizer", "scheduler"), optimizer())

@@ -21,7 +21,7 @@ Act = Callable[[list[nn.Parameter], Any, int], None]
 
 
 def trained(act: Act, name: str = "AdamW", steps: int = 5, dtype: Any = torch.float64, **options: Any) -> Any:
-    """Steps with something done before each; returns the parameters and how often the fast way was taken."""
+    """Make steps with an action before each; return the parameters and the number of steps on the fast route."""
     torch.manual_seed(0)
     params = [nn.Parameter(torch.randn(s, dtype=dtype)) for s in ((6, 4), (4,), (3, 4, 5, 5), ())]
     optimizer = getattr(ours, name)(params, lr=0.01, **options)

@@ -38,7 +38,7 @@ def test_any_option_may_be_a_schedule_in_named_classes_and_groups() -> None:
 
 
 def constant(value: float) -> Any:
-    """The number as a schedule, of either sign."""
+    """Return a number of either sign as a schedule."""
     size, sign = abs(value), 1.0 if value >= 0 else -1.0
     return schedules.proportion(of=size, low=0.0, high=1.0, to_low=0.0, to_high=sign)
 
@@ -74,7 +74,7 @@ FALLING = schedules.linear(start=0.9, end=0.5, steps=4)
 
 
 def test_a_schedule_inside_a_tuple_is_shown_as_its_number_and_kept_as_text() -> None:
-    """The path of the pure optimizer, which a saved state and a group of its own go on with."""
+    """The parameters are those of the pure optimizer, also after loading a saved state and in a group of its own."""
     (p,) = params = ones()
     optimizer = ours.AdamW(params, lr=0.1, betas=(FALLING, 0.99))
     recipe = optcore.Recipe("adam", lr=0.1, beta1=FALLING, beta2=0.99, weight_decay=1e-2, decay="before")
@@ -129,7 +129,7 @@ def test_a_schedule_that_leaves_its_bounds_is_refused_before_anything_moves(
 
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_a_momentum_that_starts_at_zero_is_a_momentum(nesterov: bool) -> None:
-    """The rule does not depend on the value of a schedule: the average is kept from the first step on."""
+    """The rule does not depend on the value of a schedule, so the average is kept from the first step on."""
     (p,) = params = ones()
     rising = schedules.linear(start=0.0, end=0.8, steps=2)
     optimizer = ours.SGD(params, lr=0.1, momentum=rising, nesterov=nesterov)
@@ -145,7 +145,7 @@ def test_a_momentum_that_starts_at_zero_is_a_momentum(nesterov: bool) -> None:
 
 
 def test_accumulation_counts_a_missing_gradient_as_zero() -> None:
-    """4, none, none, 2 over cycles of two: mean 2, then mean 1, as for the tree optimizer."""
+    """Gradients 4, none, none, 2 over cycles of two have the means 2 and 1, as in the tree optimizer."""
     recipe = optcore.Recipe("sgd", lr=1.0, accumulate=2)
     p, other = (nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2))
     optimizer = ours.from_recipe(recipe, [p, other])
@@ -245,7 +245,7 @@ def test_a_capturable_state_keeps_its_addresses() -> None:
 
 
 def _conventions() -> list[tuple[str, str]]:
-    """Every class with every library that has a convention for it."""
+    """Return pairs of every class and every library that has a convention for it."""
     found = []
     for name in every_class():
         for like in native.LIBRARIES:

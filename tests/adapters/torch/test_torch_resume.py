@@ -70,7 +70,7 @@ def test_a_run_of_torchs_schedulers_goes_on_with_ours_and_back(name: str) -> Non
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_state_of_ours_has_the_entries_of_torchs_own(name: str) -> None:
-    """At the first step, at an odd one, and at the last of a cycle; those of how often it was called aside."""
+    """They agree at the first step, at an odd one and at the last of a cycle, except the counts of calls."""
     for steps in (0, 3, 6, 7, STOP, 20, 21):
         found = []
         for m in (ours, theirs):
@@ -86,7 +86,7 @@ def test_a_state_of_ours_has_the_entries_of_torchs_own(name: str) -> None:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Equal, numbers to the rounding of torch's products."""
+    """Tell whether two entries are equal, numbers up to the rounding of torch's products."""
     if isinstance(b, dict | list):
         pairs = zip(a.values(), b.values(), strict=True) if isinstance(b, dict) else zip(a, b, strict=True)
         return (not isinstance(b, dict) or a.keys() == b.keys()) and all(alike(x, y) for x, y in pairs)
@@ -98,7 +98,7 @@ UNSAID = ("optcore", "_step_count", "_last_lr", "_get_lr_called_within_step", "_
 
 
 def plain(state: Any, prefix: str = "") -> dict[str, Any]:
-    """The entries of a state and of its parts, in one table."""
+    """Return the entries of a state and of its parts in one dictionary."""
     found = {}
     for key, value in state.items():
         if key == "_schedulers":
@@ -149,7 +149,7 @@ def test_a_rate_that_is_a_tensor_is_written_in_place() -> None:
 
 
 def test_a_rate_edited_by_hand_and_a_second_scheduler_survive() -> None:
-    """The state holds the rates of the groups, whoever wrote them."""
+    """The state holds the rates of the groups, whatever wrote them."""
 
     def made(o: Any) -> Any:
         return ours.CosineAnnealingLR(o, 20), ours.SWALR(o, 0.01, 8)

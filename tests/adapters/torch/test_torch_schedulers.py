@@ -1,4 +1,4 @@
-"""torch's schedulers as users combine them: against torch, value by value."""
+"""torch's schedulers as users combine them, compared with torch value by value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sgd(make: Any = torch.optim.SGD) -> Any:
 
 
 def walk(scheduler: Any, steps: int, key: str = "lr") -> np.ndarray:
-    """The rates of the groups for each update, before the steps of the scheduler."""
+    """Return the rates of the groups for each update, before the scheduler's step."""
     found, optimizer = [], scheduler.optimizer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
@@ -50,14 +50,14 @@ def near(got: Any, want: Any) -> None:
 
 
 def same(make: Callable[[Any, Any], Any], steps: int = 30, key: str = "lr") -> None:
-    """Alike with torch's schedulers and with ours; ``make(module, optimizer)``."""
+    """Assert that torch's schedulers and ours, made by ``make(module, optimizer)``, give the same rates."""
     want = walk(make(torch_module, sgd()), steps, key)
     near(walk(make(ours, sgd()), steps, key), want)
     near(walk(make(ours, sgd(ours.SGD)), steps, key), want)
 
 
 class torch_module:  # noqa: N801
-    """torch's schedulers in one place."""
+    """A namespace of torch's schedulers, SWALR included."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch.optim.swa_utils if name == "SWALR" else L, name)
@@ -87,7 +87,7 @@ def test_every_scheduler_of_torch_is_here_or_left_with_a_reason() -> None:
 @pytest.mark.parametrize("shape", ["cos", "linear"])
 @pytest.mark.parametrize("early", [True, False], ids=["made first", "made at the switch"])
 def test_swalr_goes_from_the_rate_a_group_has(shape: str, early: bool) -> None:
-    """As torch's documentation has it: another scheduler until swa_start, then this one."""
+    """Another scheduler runs until swa_start, then this one, as in torch's documentation."""
 
     def run(module: Any, make: Any) -> list[list[float]]:
         optimizer, found = sgd(make), []
@@ -122,7 +122,7 @@ def test_swalr_resumes_from_our_state_and_from_torchs() -> None:
 
 
 def test_swalr_with_a_last_epoch_goes_on_and_one_cycle_stays_at_its_end() -> None:
-    """docs/differences.md: torch anneals anew, and raises behind the last step."""
+    """torch anneals anew, and raises after the last step (docs/differences.md)."""
     whole = walk(ours.SWALR(sgd(), 0.01, 8), 12)
     found = []
     for module in (ours, torch_module):
@@ -240,7 +240,7 @@ def test_a_lambda_is_a_schedule_or_torchs_own() -> None:
 
 
 def test_a_chain_that_torch_would_cut_to_its_last_is_what_the_notes_say() -> None:
-    """docs/differences.md: behind a scheduler that sets the rate torch multiplies by one step's factor alone."""
+    """After a scheduler that sets the rate, torch multiplies by one step's factor alone (docs/differences.md)."""
     optimizer = sgd()
     chain = L.ChainedScheduler([L.CosineAnnealingWarmRestarts(optimizer, 50), L.ExponentialLR(optimizer, 0.5)])
     got, cosine = walk(chain, 9), s.sgdr(peak=RATES[0], first=50)
