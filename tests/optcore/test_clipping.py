@@ -1,5 +1,4 @@
-"""Clipping laws compared with the libraries' own functions, on very large and small numbers, and as torch's functions.
-"""
+"""Clipping laws compared with the libraries' own functions, on very large and small numbers, and as torch's functions."""
 
 from __future__ import annotations
 

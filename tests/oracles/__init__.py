@@ -1,13 +1,13 @@
-"""What no one here wrote: the libraries' own optimizers, and papers transcribed with plain arithmetic.
+"""Oracles that the rules are compared with: the libraries' own optimizers, and papers in plain arithmetic.
 
-A module of this folder holds the rows of one family, found by being there:
+A module of this folder holds the rows of one family; it is found because it is in the folder:
 
 - ``TORCH``, ``OPTAX``, ``KERAS``: :class:`Row`, a native constructor with options, run against the library's own;
 - ``PEERS``: :class:`Peer`, a rule against an optimizer of pytorch_optimizer;
 - ``PAPERS``: :class:`Paper`, a rule against a literal transcription;
-- ``DIFFERENCES``: :class:`Difference`, a row of docs/differences.md with what measures its size.
+- ``DIFFERENCES``: :class:`Difference`, a row of docs/differences.md with the function that measures its size.
 
-An option may be a Hypothesis strategy; it is drawn for each example.
+An option may be a Hypothesis strategy; a value is then drawn for each example.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ seeds = st.integers(0, 2**32 - 1)
 
 @dataclass(frozen=True)
 class Row:
-    """A native constructor: both libraries are given the same name and options.
+    """A native constructor, which is called with the same name and options in the library and in our adapter.
 
-    A ``tolerance`` above 1e-12 has its reason in ``why``.
+    ``why`` gives the reason of a ``tolerance`` above 1e-12.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Peer:
-    """An optimizer of pytorch_optimizer, and the rule that it is with the same options."""
+    """An optimizer of pytorch_optimizer, and the rule that equals it with the same options."""
 
     name: str
     options: Mapping[str, Any]
@@ -82,9 +82,9 @@ class Peer:
 
 @dataclass(frozen=True)
 class Paper:
-    """A rule and its source's equations: ``law(p, grads, **numbers)`` gives the last parameter of one leaf.
+    """A rule and its source's equations: ``law(p, grads, **numbers)`` returns the last parameter of one leaf.
 
-    With ``tree``, p is a list of leaves and each of grads too. ``rule(**numbers)`` is the rule of the same numbers.
+    With ``tree``, p is a list of leaves, and so is each of grads. ``rule(**numbers)`` is the rule with these numbers.
     """
 
     rule: Callable[..., Rule]
@@ -106,7 +106,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Rounding:
-    """A library computes in fewer digits than it was given: ``unit`` is half their spacing at 1, in ``dtype``.
+    """A library's rounding: it computes in a narrower ``dtype`` than its input's; ``unit`` is half its spacing at 1.
 
     ``way()`` is the largest distance of a parameter from its start, after the steps of the rule without that rounding.
     """
@@ -116,10 +116,10 @@ class Rounding:
     way: Callable[[], float]
 
     def range(self) -> tuple[float, float]:
-        """The powers of ten that hold a tenth and ten times the unit's part of the way.
+        """Return the powers of ten around a tenth and ten times ``unit`` times the way.
 
-        A step is off by some units of itself. Which way each rounding falls is the processor's and its BLAS's affair,
-        so the sum over 15 steps is known to be of that order and no better.
+        A step is off by some units of itself. The direction of each rounding depends on the processor and its BLAS, so
+        that of the sum over 15 steps no more than this order of magnitude is known.
         """
         size = self.unit * self.way()
         return 10.0 ** math.floor(math.log10(size / 10)), 10.0 ** math.ceil(math.log10(size * 10))
@@ -129,7 +129,7 @@ class Rounding:
 class Difference:
     """A row of docs/differences.md: ``size()`` measures the largest difference of a parameter after 15 steps.
 
-    A difference of two laws has a size that any processor measures alike; one of a library's ``rounding`` has not.
+    A difference of two laws has the same size on every processor; a difference from a library's ``rounding`` has not.
     """
 
     law: str
@@ -144,7 +144,7 @@ class Difference:
 
 
 def gather(table: str) -> list[Any]:
-    """The rows of this table from every module of the folder."""
+    """Return the rows of this table from every module of the folder."""
     found: list[Any] = []
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         found += getattr(importlib.import_module(f"{__name__}.{info.name}"), table, [])
@@ -152,13 +152,13 @@ def gather(table: str) -> list[Any]:
 
 
 def clipping_names(library: str) -> set[str]:
-    """The names of a library's classes for clipping laws, which are links of a recipe and no optimizers."""
+    """Return the names of a library's classes for clipping laws, which are links of a recipe and no optimizers."""
     laws = registry.clipping().values()
     return {law.name if library == "optax" else law.title for law in laws}
 
 
 def draw(data: st.DataObject, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with their strategies drawn."""
+    """Return the options with a value drawn for each strategy."""
     return {k: data.draw(v, k) if isinstance(v, st.SearchStrategy) else v for k, v in options.items()}
 
 
@@ -170,7 +170,7 @@ _nudges: list[np.random.Generator] = []
 
 @contextmanager
 def nudged(seed: int) -> Iterator[None]:
-    """Within it every number of a problem is off by up to NUDGE of itself."""
+    """Return a context in which every number of a problem is changed by up to NUDGE of itself."""
     _nudges.append(np.random.default_rng(seed))
     try:
         yield
@@ -179,7 +179,7 @@ def nudged(seed: int) -> Iterator[None]:
 
 
 def problem(seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES, steps: int = STEPS) -> tuple[list[Any], list[Any]]:
-    """Parameters of order one, and the gradients of each step, whose size spans three decades."""
+    """Return parameters of order one, and the gradients of each step, whose size spans three decades."""
     rng = np.random.default_rng(seed)
     params = [rng.standard_normal(s) for s in shapes]
     grads = [[rng.standard_normal(s) * 10 ** rng.uniform(-2, 1) for s in shapes] for _ in range(steps)]
@@ -189,7 +189,7 @@ def problem(seed: int, shapes: Sequence[tuple[int, ...]] = SHAPES, steps: int = 
 
 
 def ours(rule: Any, params: Sequence[Any], grads: Sequence[Any], **options: Any) -> list[Any]:
-    """The parameters after all steps of a rule on a tree of NumPy arrays."""
+    """Return the parameters after all steps of a rule on a tree of NumPy arrays."""
     optimizer = optcore.backends.Optimizer(optcore.Recipe(rule, **options))
     tree, state = list(params), None
     state = optimizer.init(tree)
@@ -199,7 +199,7 @@ def ours(rule: Any, params: Sequence[Any], grads: Sequence[Any], **options: Any)
 
 
 def peers(name: str, options: Mapping[str, Any], params: Sequence[Any], grads: Sequence[Any]) -> list[Any]:
-    """The parameters after all steps of an optimizer of pytorch_optimizer."""
+    """Return the parameters after all steps of an optimizer of pytorch_optimizer."""
     import pytorch_optimizer
     import torch
 
@@ -217,18 +217,18 @@ def peers(name: str, options: Mapping[str, Any], params: Sequence[Any], grads: S
 def gap(
     first: Any, second: Any, shapes: Sequence[tuple[int, ...]] = SHAPES, scale: float = 1.0, **options: Any
 ) -> float:
-    """The largest difference that two rules make to a parameter in 15 steps, with the same options."""
+    """Return the largest difference that two rules make to a parameter in 15 steps, with the same options."""
     params, grads = problem(0, shapes)
     grads = [[scale * x for x in g] for g in grads]
     return largest(ours(first, params, grads, **options), ours(second, params, grads, **options))
 
 
 def walked(rule: Any, shapes: Sequence[tuple[int, ...]] = SHAPES) -> float:
-    """The largest distance of a parameter from its start, after 15 steps of a rule."""
+    """Return the largest distance of a parameter from its start, after 15 steps of a rule."""
     params, grads = problem(0, shapes)
     return largest(params, ours(rule, params, grads))
 
 
 def largest(first: Sequence[Any], second: Sequence[Any]) -> float:
-    """The largest difference of two lists of arrays."""
+    """Return the largest difference of two lists of arrays."""
     return max(float(np.abs(x - y).max()) for x, y in zip(first, second, strict=True))

@@ -93,7 +93,7 @@ three = st.tuples(st.floats(0.5, 0.98), st.floats(0.5, 0.95), st.floats(0.8, 0.9
 
 
 def _betas(o: Any) -> dict[str, float]:
-    """The betas and what else Adam's relatives have in common."""
+    """Return the betas and the other options that Adam's relatives have in common."""
     numbers = {f"beta{i}": x for i, x in enumerate(o["betas"], 1)}
     return {**numbers, "lr": o["lr"], "weight_decay": o.get("weight_decay", 0.0)}
 
@@ -205,13 +205,13 @@ def radam_of_the_paper(p: Any, grads: Any, *, lr: float, beta2: float) -> Any:
 
 @rule(kind="leafwise", axes=True)
 def rows_dropped(xp: Any, p: Any, g: Any, s: NoState, t: Any) -> Any:
-    """The gradient with the rows of a negative first element set to 0: as of words that a batch has not."""
+    """The gradient with rows of a negative first element set to 0, like words that are not in a batch."""
     first = g[(slice(None), *(slice(0, 1),) * (g.ndim - 1))]
     return xp.where(first < 0, xp.zeros_like(g), g), s
 
 
 def torchs_sparse_adam(p: Any, grads: Any, *, lr: float, betas: Any, eps: float) -> Any:
-    """torch.optim.SparseAdam, given the other rows alone."""
+    """torch.optim.SparseAdam, which is given the other rows as a sparse gradient."""
     import torch
 
     leaf = torch.nn.Parameter(torch.tensor(p))
@@ -248,14 +248,14 @@ PAPERS = [
 
 
 def _apart(peer: str, rule: Any, **options: Any) -> float:
-    """The largest difference between an optimizer of pytorch_optimizer and a rule."""
+    """Return the largest difference between an optimizer of pytorch_optimizer and a rule."""
     params, grads = problem(0)
     theirs, mine = peers(peer, options, params, grads), ours(rule, params, grads)
     return max(float(np.abs(x - y).max()) for x, y in zip(theirs, mine, strict=True))
 
 
 def _apart_from_optax(name: str, rule: Any, **options: Any) -> float:
-    """The largest difference between an optimizer of optax and a rule."""
+    """Return the largest difference between an optimizer of optax and a rule."""
     import jax.numpy as jnp
     import optax
 

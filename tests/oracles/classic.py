@@ -109,7 +109,7 @@ KERAS = [
 
 
 def _turned(rule: object, steps: int = 10) -> object:
-    """The rule with a rate that falls to a tenth at the tenth step."""
+    """Return a rule with a rate that falls to a tenth at the tenth step."""
     rate = optcore.schedules.piecewise(start=0.1, points=[(steps, 0.01)])
     return rule.bind(lr=rate)  # type: ignore[attr-defined]
 
@@ -218,7 +218,7 @@ DIFFERENCES = [
 
 
 def one_by_one(make: Any, columns: bool = False) -> Any:
-    """A transcription on flat lists of Python floats, as a law on one leaf."""
+    """Return a transcription on flat lists of Python floats as a law on one leaf."""
 
     def law(p: Any, grads: Any, *, lr: float, **numbers: Any) -> Any:
         shape = {"columns": p.shape[1]} if columns and p.ndim == 2 else {}
@@ -232,7 +232,7 @@ def one_by_one(make: Any, columns: bool = False) -> Any:
 
 
 def at_rate(rule: Any, **fixed: Any) -> Any:
-    """The rule with the numbers that are drawn, which may be named otherwise there."""
+    """Return a function that binds drawn numbers to a rule, which may have other names for them."""
     return lambda lr, **numbers: rule(**{RENAMED.get(k, k): v for k, v in numbers.items()}, **fixed).bind(lr=lr)
 
 

@@ -1,4 +1,4 @@
-"""The rows of the clipping laws and of what else happens to a gradient before its rule."""
+"""The rows of the clipping laws, and of other links that change a gradient before its rule."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _beside_adagc() -> float:
 
 
 def _only_there(law: Callable[[], Any], rule: Any, g: Any) -> float:
-    """Infinity where a library's law gives a NaN and the rule gives a number."""
+    """Return infinity if a library's law gives a NaN and the rule gives a number."""
     with np.errstate(all="ignore"):
         mine = optcore.clipping.clipped(rule, g)
         return math.inf if (np.isnan(law()) & np.isfinite(mine)).any() else 0.0

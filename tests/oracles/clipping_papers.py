@@ -13,7 +13,7 @@ from oracles.noise import noise
 
 
 def steps(law: Callable[..., Any]) -> Callable[..., Any]:
-    """The last parameters of descent along a law."""
+    """Return the last parameters of gradient descent with a clipping law."""
 
     def run(p: list[Any], grads: Any, *, lr: float = 1.0, **numbers: Any) -> list[Any]:
         memory: dict[str, Any] = {"p": p}
@@ -82,7 +82,7 @@ def rms_over_the_tree(g: Any, m: Any, t: int, *, threshold: float) -> Any:
 
 
 def units(x: Any, unit: str, layout: str, heads: bool, axis: int | None = None) -> Any:
-    """Writable views of what goes into one output, one after another."""
+    """Return writable views of the gradient, one for each unit that has a norm of its own."""
     if x.ndim < 2 or (unit == "leaf" and axis is None):
         return [x]
     if axis is not None:

@@ -114,7 +114,7 @@ def _amos(*, mu: Any, **numbers: Any) -> Any:
 
 
 def momentum_of_group_means(p: Any, grads: Any, *, lr: float, weight_decay: float, beta: float, every: int) -> Any:
-    """SGDM (average form) on the means of whole groups: what hidden accumulation must equal."""
+    """SGDM (average form) on the means of whole groups, which accumulation in the momentum must equal."""
     m = np.zeros_like(p)
     for n in range(len(grads) // every):
         m = beta * m + (1 - beta) * np.mean(grads[n * every : (n + 1) * every], axis=0)

@@ -1,4 +1,4 @@
-"""The papers of laws of matrices and of Sophia, in plain NumPy; and installed optimizers that rows cannot call."""
+"""The papers of matrix laws and of Sophia in plain NumPy, and installed optimizers that a row cannot call."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def galore_of_the_paper(
 
 
 def five(m: Any, a: float, b: float, c: float, steps: int = 5, small: float = 1e-7) -> Any:
-    """Newton-Schulz on singular values: the polynomial ``a s + b s^3 + c s^5``, applied to them one by one."""
+    """Return the result of Newton-Schulz on singular values: the polynomial ``a s + b s^3 + c s^5`` of each of them."""
     u, s, vh = np.linalg.svd(m, full_matrices=False)
     s = s / (np.sqrt((m**2).sum()) + small)
     for _ in range(steps):
@@ -104,7 +104,7 @@ def muon_in_bfloat16(p: Any, grads: Any, **options: Any) -> Any:
 
 
 def muon_of_torch(p: Any, grads: Any, **options: Any) -> Any:
-    """The installed torch.optim.Muon, kept from leaving float64 for bfloat16."""
+    """The installed torch.optim.Muon, kept in float64 where it would iterate in bfloat16."""
     from unittest import mock
 
     import torch
@@ -230,7 +230,7 @@ def sophia_of_optax(p: Any, grads: Any, **options: Any) -> Any:
 
 
 def adafactor_of_optax(p: Any, grads: Any, *, lr: float, offset: int, scaled: bool) -> Any:
-    """The installed optax.adafactor, fine-tuning from ``offset`` on; before, each step is the first of its kind."""
+    """The installed optax.adafactor, fine-tuning from step ``offset`` on; every step before counts as a first one."""
     import jax.numpy as jnp
     import optax
 

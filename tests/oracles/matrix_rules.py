@@ -1,4 +1,4 @@
-"""The rows of laws of matrices, and of Sophia: Muon, Shampoo, SOAP, GaLore, Scion, Adafactor's further options."""
+"""The rows of matrix laws and of Sophia: Muon, Shampoo, SOAP, GaLore, Scion, Adafactor's further options."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _galore(o: Any) -> Any:
 
 
 def _scion(o: Any) -> Any:
-    """PO's constrained form is a decay of 1; its LMONorm 4, 6 and 7 are signs, columns and rows."""
+    """Return pytorch_optimizer's Scion as our rule: its constrained form is a decay of 1, LMONorm names the norm."""
     norm = {1: "spectral", 4: "sign", 6: "column", 7: "row"}[o["norm_type"]]
     plain = o.get("norm_kwargs", {}).get("normalize", o.get("norm_kwargs", {}).get("normalized", True))
     decay = 1.0 if o.get("constraint") else o.get("weight_decay", 0.0)
@@ -211,13 +211,13 @@ def _adamuon(polynomial: Any, **numbers: Any) -> Any:
 
 @combinator()
 def estimated(inner: Any, xp: Any, p: Any, g: Any, s: Wrapped, t: Any) -> Any:
-    """The caller's part of Sophia: before each step the squared gradient is written down as the estimate."""
+    """A combinator that does the caller's part of Sophia: before each step it writes g^2 into the estimate."""
     d, state = yield from inner(xp, p, g, s.inner._replace(estimate=g * g), t)
     return d, Wrapped(state)
 
 
 def _sophia_h(lr: float, betas: Any, bound: float, eps: float, interval: int, weight_decay: float) -> Any:
-    """SophiaH clips ``m / max(h, eps)`` at p: the paper's with gamma p, over p; the decay has SophiaH's rate."""
+    """Return SophiaH as a rule: clipping ``m / max(h, eps)`` at p is the paper's law with gamma = p, divided by p."""
     numbers = dict(gamma=bound, epsilon=bound * eps, interval=interval, beta1=betas[0], beta2=betas[1])
     return estimated(r.sophia(**numbers)).bind(lr=lr * bound, weight_decay=weight_decay / bound)
 
@@ -404,7 +404,7 @@ PAPERS = [
 
 
 def _apart(rule: Any, law: Any, shapes: Any = SHAPES) -> float:
-    """The largest difference of a rule and of another's law after 15 steps."""
+    """Return the largest difference between a rule and another implementation after 15 steps."""
     params, grads = problem(0, shapes)
     return oracles.largest(ours(rule, params, grads), [law(p, [g[i] for g in grads]) for i, p in enumerate(params)])
 

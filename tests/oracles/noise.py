@@ -1,4 +1,4 @@
-"""The rows of laws with noise: Kron and bSAM, whose draws and second gradients both sides are given."""
+"""The rows of laws with noise, Kron and bSAM: both sides are given the same draws and second gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ first = st.floats(0.5, 0.95)
 
 
 def noise(shape: tuple[int, ...], t: int) -> Any:
-    """What torch.randn_like draws after ``torch.manual_seed(t)``."""
+    """Return the numbers that torch.randn_like draws after ``torch.manual_seed(t)``."""
     import torch
 
     torch.manual_seed(t)
@@ -25,7 +25,7 @@ def noise(shape: tuple[int, ...], t: int) -> Any:
 
 @combinator()
 def noised(inner: Any, xp: Any, p: Any, g: Any, s: Wrapped, t: Any) -> Any:
-    """The driver's part of Kron: before each step the noise is put into the state."""
+    """A combinator that does the driver's part of Kron: before each step it puts the noise into the state."""
     d, state = yield from inner(xp, p, g, s.inner._replace(z=noise(p.shape, t)), t)
     return d, Wrapped(state)
 
@@ -125,7 +125,7 @@ def _kron(
 
 @combinator()
 def sharpened(inner: Any, xp: Any, p: Any, g: Any, s: Wrapped, t: Any, *, share: float = 1.0) -> Any:
-    """The caller's part of bSAM: before each step a gradient of the noisy point, here a share of the other."""
+    """A combinator that does the caller's part of bSAM: it writes a share of g as the gradient at the noisy point."""
     d, state = yield from inner(xp, p, g, s.inner._replace(noisy=share * g), t)
     return d, Wrapped(state)
 
@@ -146,7 +146,7 @@ def bsam_of_the_paper(
 
 
 def bsam_in_nats(p: Any, grads: Any, *, lr: float, damping: float, nat: float) -> Any:
-    """The same of a loss counted in other units: gradients over nat, precisions times nat."""
+    """Moellenhoff & Khan 2023, alg. 1, for a loss in other units: gradients over nat, precisions times nat."""
     numbers = {"beta1": 0.9, "beta2": 0.9, "weight_decay": 0.1 / nat, "delayed": False, "share": 1.0}
     return bsam_of_the_paper(p, [g / nat for g in grads], lr=lr, s0=1 / nat, damping=damping / nat, **numbers)
 
@@ -224,14 +224,14 @@ PAPERS = [
 
 
 def _apart(rule: Any, law: Any, **numbers: Any) -> float:
-    """The largest difference of a rule and of another's law after 15 steps."""
+    """Return the largest difference between a rule and another implementation after 15 steps."""
     params, grads = problem(0)
     a = ours(rule, params, grads)
     return largest(a, [law(p.copy(), [g[i] for g in grads], **numbers) for i, p in enumerate(params)])
 
 
 def bsam_of_pytorch_optimizer(p: Any, grads: Any, **options: Any) -> Any:
-    """The third steps of the installed BSAM."""
+    """The installed BSAM, of which only the third of the steps that make an update is run."""
     import pytorch_optimizer
     import torch
 

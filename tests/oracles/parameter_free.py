@@ -1,4 +1,4 @@
-"""The rows of rules that find their own step size, of leaf-wise rates and of games."""
+"""The rows of rules that estimate their own step size, of layer-wise rates, and of rules for games."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OPTAX = [
 
 
 def named(rule: Any, **names: str) -> Callable[[Mapping[str, Any]], Any]:
-    """The rule with options in pytorch_optimizer's words; ``betas`` and ``eps`` are understood."""
+    """Return a function that binds options to a rule by pytorch_optimizer's names, ``betas`` and ``eps`` included."""
 
     def make(options: Mapping[str, Any]) -> Any:
         given = dict(options)
@@ -163,7 +163,7 @@ def dadapt_adam(
 
 
 def pulled(g: Tree, p: Tree, weight_decay: float) -> Tree:
-    """Gradients that agree with one another, so that the estimate of the distance grows."""
+    """Return gradients that agree with one another, so that the estimate of the distance grows."""
     return [x + weight_decay * y for x, y in zip(g, p, strict=True)]
 
 
@@ -288,7 +288,7 @@ def mechanize_of_optax(
 
 
 def optimistic_adam_of_optax(p: Tree, grads: Sequence[Tree], **options: Any) -> Tree:
-    """It is not among optax' rows, since it warns that version 2 is to be used."""
+    """optax.optimistic_adam, which is not among optax' rows since it warns that version 2 should be used."""
     import optax
 
     with warnings.catch_warnings():
@@ -302,7 +302,7 @@ def native_optimistic_adam(**options: Any) -> Any:
 
 
 def by_optax(tx: Any, p: Tree, grads: Sequence[Tree]) -> Tree:
-    """The parameters after all steps of an optax transformation."""
+    """Return the parameters after all steps of an optax transformation."""
     import jax.numpy as jnp
     import optax
 
@@ -315,7 +315,7 @@ def by_optax(tx: Any, p: Tree, grads: Sequence[Tree]) -> Tree:
 
 
 def mechanized(*, pull: float, first_scale: float, bets: int, epsilon: float, **hyper: Any) -> Any:
-    """optax has one epsilon in three places."""
+    """optax.contrib.mechanize, which has one epsilon in three places."""
     own = dict(pull=pull, first_scale=first_scale, bets=bets, epsilon=epsilon)
     return optcore.mechanize(optcore.adam, size_epsilon=epsilon, scale_epsilon=epsilon, **own, **hyper)
 
@@ -377,7 +377,7 @@ PAPERS = [
 
 
 def apart(rule: Any, law: Callable[..., Any], **numbers: Any) -> float:
-    """The largest difference between our rule and what someone else computes, after 15 steps."""
+    """Return the largest difference between our rule and another implementation after 15 steps."""
     params, grads = problem(0, SHAPES)
     mine = ours(rule, params, grads)
     with warnings.catch_warnings():

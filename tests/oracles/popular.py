@@ -1,4 +1,4 @@
-"""The rows of the rules that pytorch_optimizer gathers: Adam's relatives, momenta, projections, wrappers."""
+"""The rows of the rules that pytorch_optimizer collects: Adam's relatives, momenta, projections, wrappers."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def laprop_with_the_rate_inside(p: Any, grads: Any, *, turn: int) -> Any:
 
 
 def _apart(name: str, options: Any, rule: Any, scale: float = 1.0) -> float:
-    """The largest difference of a parameter between an optimizer of pytorch_optimizer and a rule."""
+    """Return the largest difference of a parameter between an optimizer of pytorch_optimizer and a rule."""
     params, grads = problem(0)
     grads = [[scale * g for g in step] for step in grads]
     pairs = zip(peers(name, options, params, grads), ours(rule, params, grads), strict=True)

@@ -1,4 +1,4 @@
-"""The papers of the rules in popular.py, and libraries that take more than a list of leaves, as one law each."""
+"""The papers of the rules in popular.py, and optimizers of libraries that need more than a list of leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _module(params: list[Any], name: str = "w") -> tuple[Any, list[Any]]:
 def adam_mini_of_a_module(
     params: list[Any], grads: list[Any], *, lr: float, pair: Any, eps: float, wd: float, name: str
 ) -> Any:
-    """pytorch_optimizer's, which takes a module: one block a leaf, or elements where the name is an embedding's."""
+    """pytorch_optimizer's AdamMini, which takes a module: a block is a leaf, or an element in embeddings."""
     import pytorch_optimizer
     import torch
 
@@ -180,7 +180,7 @@ def apollo(p: Any, grads: Any, *, lr: float, b: float, eps: float, floor: float)
 
 
 def diffgrad(p: Any, grads: Any, *, lr: float, b1: float, b2: float, scale: float) -> Any:
-    """With eps 1e-8 beside the uncorrected root, as the authors' code has it."""
+    """Dubey et al. 2020, with eps 1e-8 beside the uncorrected root, as the authors' code has it."""
     m, v, last = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
     for t, g in enumerate(grads, 1):
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
@@ -229,7 +229,7 @@ def gradient_filter(p: Any, grads: Any, *, lr: float, b: float, gain: float) -> 
 
 
 def centralize(p: Any, grads: Any, *, lr: float, axis: int, least: int) -> Any:
-    """Each slice along an axis loses its mean."""
+    """Gradient descent on gradients less the mean of each slice along an axis."""
     for g in grads:
         g = g.copy()
         if g.ndim >= max(least, 2):

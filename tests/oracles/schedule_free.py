@@ -57,7 +57,7 @@ PEERS = [
 
 
 def _rooted(options: Mapping[str, Any]) -> Any:
-    """With the 1e-15 that pytorch_optimizer adds in the root."""
+    """Return schedule-free AdamW with these options and the 1e-15 that pytorch_optimizer adds in the root."""
     return named(optcore.schedule_free_adamw(epsilon_root=1e-15), **FREE)(options)
 
 

@@ -1,4 +1,4 @@
-"""Where the libraries' schedules disagree: the largest difference of the value over two horizons, with a peak of 1."""
+"""The rows of schedules on which libraries disagree: the largest difference over two horizons, with a peak of 1."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ s = optcore.schedules
 
 
 def apart(a: Callable[[int], float], b: Callable[[int], float], steps: int = 40) -> float:
-    """The largest difference of two functions of the step."""
+    """Return the largest difference of two functions of the step."""
     return max(abs(a(e) - b(e)) for e in range(steps))
 
 
 def of_torch(make: Callable[[Any], Any]) -> Callable[[int], float]:
-    """The rates that a torch scheduler gives to an optimizer whose own rate is 1."""
+    """Return the rates that a torch scheduler gives to an optimizer whose own rate is 1."""
     import torch
 
     found: list[float] = []
@@ -42,7 +42,7 @@ def _torch_cosine() -> float:
 
 
 def _torch_restart() -> float:
-    """111 is the start of the fourth cycle of 1, 10, 100, ..., but log(1000, 10) is below 3."""
+    """Return the difference at step 111, the start of the fourth cycle of 1, 10, 100, ...: log(1000, 10) is below 3."""
     import torch
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -82,7 +82,7 @@ def _chebyshev() -> float:
 
 
 def _plateau(like: str) -> float:
-    """A value that does not improve, with a patience of 3; one that improves by 5e-5 of itself."""
+    """Return the difference for a value that does not improve, with a patience of 3, or improves by 5e-5 of itself."""
     worst = 0.0
     for seen in ([1.0] * 15, [1e-2 - 5e-5 * k for k in range(15)]):
         mine, theirs = reduce_on_plateau(patience=3), reduce_on_plateau(like=like, patience=3)

@@ -74,7 +74,7 @@ class CautiousByMean(Cautious):
 
 
 class ProdigyOfTheAuthors:
-    """konstmish/prodigy as rules of thumb never are: every switch and number in its place."""
+    """konstmish/prodigy, with every switch and number of the authors' code."""
 
     def __init__(
         self, n: int, *, beta1: float, beta2: float, beta3: float | None, epsilon: float, d0: float,
