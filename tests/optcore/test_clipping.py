@@ -1,4 +1,4 @@
-"""Clipping laws compared with the libraries' own functions, on very large and small numbers, and as torch's functions."""
+"""Clipping laws compared with the libraries' own functions, also on very large and small numbers."""
 
 from __future__ import annotations
 

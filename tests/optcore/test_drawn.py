@@ -83,7 +83,7 @@ def test_the_start_hangs_on_seed_path_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_compiled_start_is_the_eager_one(dtype: str) -> None:
-    """They agree in float32, where XLA's logarithm and cosine are some units of 6e-8 off; abstract leaves have shapes."""
+    """They agree in float32, where XLA's logarithm and cosine are a few 6e-8 off; abstract leaves have shapes."""
     optimizer, params = Optimizer(RECIPE), {"w": jnp.zeros(SHAPE, dtype)}
     traced = jax.jit(optimizer.init)(params).leaves[0].b
     assert traced.dtype == jnp.float32
