@@ -73,7 +73,7 @@ class Backend:
         return str(x.dtype).rpartition(".")[2]
 
     def fault(self, x: Any) -> str | None:
-        """The words for why an array cannot be trained, though its type is the library's; None where it can be."""
+        """Return the reason, in words, why an array of this library cannot be trained; None if it can be."""
         del x
         return None
 

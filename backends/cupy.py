@@ -55,7 +55,7 @@ def _device(index: int) -> Any:
 
 
 class CupyMemory:
-    """CuPy's memory and current stream on one device, as ``DeviceMemory`` wants it."""
+    """CuPy's memory and current stream on one CUDA device, by the protocol ``DeviceMemory``."""
 
     def __init__(self, index: int) -> None:
         self.device = cupy.cuda.Device(index)

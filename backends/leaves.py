@@ -90,7 +90,7 @@ def check_state(who: str, recipe: Recipe, params: Sequence[Any], paths: Sequence
     for p, path, leaf in zip(params, paths, state.leaves, strict=True):
         if p is None:
             continue
-        for f, x in zip(rule.fields, rule.unpack(leaf), strict=True):  # which names a state of another rule
+        for f, x in zip(rule.fields, rule.unpack(leaf), strict=True):  # unpack raises for the state of another rule
             if plain and rule.kind == "elementwise" and x is not None and x.ndim and tuple(x.shape) != tuple(p.shape):
                 raise ValueError(
                     f"{who}: the state's {f.name} has shape {tuple(x.shape)}, its parameter {path!r} "

@@ -20,9 +20,9 @@ __all__ = ["asks_totals", "reads_parameter", "sample", "starts_from_values"]
 
 
 def sample(rule: Rule, elements: int = 4) -> Any:
-    """A leaf of ones with as many axes as the rule takes, a matrix where it takes any.
+    """Return an array of ones with the number of axes that the rule takes, or a matrix if it takes any number.
 
-    Every axis has the same length, at least 2, so that the leaf has about the given number of elements.
+    All axes have the same length, at least 2, such that the array has about the given number of elements.
     """
     axes = 2 if rule.ndim is None else rule.ndim
     return np.ones((max(2, round(elements ** (1 / max(axes, 1)))),) * axes)

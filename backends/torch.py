@@ -172,7 +172,7 @@ def _device(index: int) -> Any:
 
 
 class TorchMemory:
-    """torch's memory and current stream on one CUDA device, as ``DeviceMemory`` wants it."""
+    """torch's memory and current stream on one CUDA device, by the protocol ``DeviceMemory``."""
 
     def __init__(self, index: int) -> None:
         self.device = torch.device("cuda", index)

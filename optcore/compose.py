@@ -259,7 +259,7 @@ def _start(part: Rule, values: Mapping[str, Any], xp: Namespace, p: Any) -> Any:
 
 
 class Combinator(Described):
-    """A rule that takes rules: ``cautious(adam)``; call it with as many as its law names."""
+    """A function from rules to a rule, as in ``cautious(adam)``; it takes as many rules as its law has inner laws."""
 
     species = "combinator"
     call = "Gives the rule around those given, with the keywords bound; the keywords of those given are its own too."

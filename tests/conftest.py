@@ -100,7 +100,7 @@ EVERY = [_mark(library) for library in Library]
 
 @pytest.fixture
 def exhaustive(request: pytest.FixtureRequest) -> bool:
-    """Whether all of a proof's examples are wanted."""
+    """Tell whether all of a proof's examples are to be run."""
     return bool(request.config.getoption("--exhaustive"))
 
 

@@ -1,4 +1,4 @@
-"""What a rule's author is told: every mistake is reported in words that name it, at once."""
+"""The report to a rule's author: every mistake is named in words, at once."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_law_may_ask_for_sums_maxima_and_several_at_once() -> None:
 
 
 def test_a_law_that_is_refused_by_a_backend_alone_is_a_report() -> None:
-    """What the first run lets through and the bound cannot follow is reported, too, and not raised."""
+    """A law that passes the first run and that the bound cannot follow is reported, too, and not raised."""
 
     @rule(State, kind="leafwise")
     def ordered(xp: Any, p: Any, g: Any, s: Any, t: Any) -> Any:

@@ -25,7 +25,10 @@ __all__ = ["Device", "DeviceMemory", "Order", "driver"]
 
 
 class DeviceMemory(Protocol):
-    """What an array library must give for one of its devices; ``upload`` and ``empty`` return (address, owner)."""
+    """The protocol by which an array library gives memory and a stream on one of its devices.
+
+    ``upload`` and ``empty`` return a pair: the address, and the object that keeps the memory alive.
+    """
 
     @property
     def capability(self) -> int: ...
@@ -88,7 +91,7 @@ class Device:
 
     @classmethod
     def at(cls, memory: Callable[[], DeviceMemory]) -> Device | None:
-        """The device of this memory; None where it cannot be launched on, and eager execution is left."""
+        """Return the device of this memory; None if kernels cannot run on it, so that the eager engine must be used."""
         if driver() is None or nvrtc.library() is None:
             return None
         newest = ctypes.c_int()

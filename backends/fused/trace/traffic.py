@@ -41,7 +41,7 @@ def passes(rule: Rule) -> int | None:
 
 
 def kept(rule: Rule, elements: int = 64 * 64) -> float:
-    """The numbers that a leaf of about so many elements keeps for each of them: its state's size over its own."""
+    """Return the size of the state over the size of the parameter, for a leaf of about so many elements."""
     p = sample(rule, elements)
     state = rule.unpack(rule.start(backend.xp, p, usual(rule, backend)))
     held = [x for f, x in zip(rule.fields, state, strict=True) if x is not None and not f.shared and not f.noise]
