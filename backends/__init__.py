@@ -1,4 +1,4 @@
-"""Where and how a law runs: chosen from the array itself, with nothing wrapped and nothing global.
+"""The backends, which run laws on arrays: each is chosen by the type of the array, without wrappers or global state.
 
 ``of(array)`` gives the backend, :class:`Optimizer` runs a recipe on a tree of arrays. Importing this package provides
 rules, schedules and clipping laws with what runs them.

@@ -1,4 +1,4 @@
-"""What ``help`` and editors show of a law: its own signature and documentation, made from its declaration when asked.
+"""The signature and documentation of a law that ``help`` and editors show, made from its declaration when asked.
 
 A rule is an object that is called, and so are a combinator and a schedule. Without more, Python would show the class
 and ``__call__(*arrays, t, **hyper)``, which say nothing of the law.
@@ -156,7 +156,7 @@ def _head(name: str, hyper: Hyper, value: Any) -> str:
 
 
 def _bounds(name: str, hyper: Hyper) -> str:
-    """What the template says of it, and its range, with the unit where it is a number."""
+    """Return the template's words for a hyper-parameter, and its range, with the unit of a number."""
     text = hyper.range
     if hyper.choices:
         text = f"one of {text}"

@@ -147,7 +147,7 @@ class Recipe:
 
     @property
     def gathers(self) -> bool:
-        """Whether gradients of several micro-steps make one update."""
+        """True if the gradients of several micro-steps make one update."""
         return self.accumulate != 1
 
     @property
@@ -173,7 +173,7 @@ class Recipe:
         return Recipe(rule, **options, **changes)
 
     def decays(self, path: str) -> bool:
-        """Whether the leaf at this path is decayed."""
+        """Tell whether the leaf at this path has weight decay."""
         return not any(re.search(pattern, path) for pattern in self.no_decay)
 
     def frozen(self, path: str) -> bool:
@@ -269,7 +269,7 @@ OPTIONS = (
 
 
 def _rebuilt(rule: Rule, options: Mapping[str, Any]) -> Recipe:
-    """What a pickle keeps."""
+    """Make a recipe again from what a pickle stores of it: its rule and its options."""
     return Recipe(rule, **options)
 
 

@@ -112,7 +112,7 @@ class Rule(Described, ABC):
     @property
     @abstractmethod
     def key(self) -> tuple[Any, ...]:
-        """What two equal rules have in common, hashable while the bound values are."""
+        """The value by which rules are compared; it can be hashed if the bound values can."""
 
     # What all have in common.
 

@@ -21,12 +21,12 @@ class Slot:
 
     @property
     def shared(self) -> bool:
-        """Whether there is one value for the whole tree."""
+        """True if there is one value for the whole tree."""
         return self.field.shared
 
     @property
     def noise(self) -> bool:
-        """Whether it is drawn for each step and never kept."""
+        """True if it is drawn for each step and never kept."""
         return self.field.noise
 
     @property

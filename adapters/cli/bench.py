@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on; a library that is not installed is null."""
+    """Return the machine and the versions that were measured; a library that is not installed is null."""
 
     def version(name: str) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""How the numbers behind the targets are measured.
+"""The cases of the targets, each of which measures some numbers.
 
 ``python -m optcore.adapters.cli.cases CASE SIZE ROUNDS`` measures one case in a process of its own and prints the
 numbers as a line of JSON.
@@ -204,7 +204,7 @@ def _ours(shapes: Shapes) -> Callable[[], Any]:
 
 
 def growth(size: int, rounds: int) -> dict[str, float]:
-    """How far the time of a step is above a straight line from nothing to the largest, and a tensor's own time in us.
+    """Measure how far the time of a step is above a straight line over sizes, and the time for each tensor in us.
 
     Sizes go by tens from 1e4 to six times ``size``, 1e8 where that is 16 M; the line starts at the time of a tensor
     of one element.

@@ -95,7 +95,7 @@ def elements(shapes: Shapes) -> int:
 
 
 class StreamState(NamedTuple):
-    """What the stream writes beside the parameter."""
+    """The state of the stream: the two arrays that it writes beside the parameter."""
 
     m: Array  #: a decaying sum of gradients; unit [g]
     v: Array  #: another; unit [g]

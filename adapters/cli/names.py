@@ -23,7 +23,7 @@ RULES = (
 
 
 def foreign(text: str) -> Any:
-    """What stands in a module under a name, given as ``package.module:name``.
+    """Return the law that a text ``package.module:name`` names.
 
     Raises ValueError, in words, for what cannot be imported and for what is no law.
     """

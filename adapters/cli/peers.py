@@ -54,7 +54,7 @@ def _fold(name: str) -> str:
 
 
 def peer(library: str, rule: Rule, module: Any) -> tuple[Callable[..., Any], dict[str, Any]] | None:
-    """What a library calls this rule, with the arguments that make it this rule; None where it has none."""
+    """Return a library's function for this rule, and the arguments that make it this rule; None if it has none."""
     wanted, options = ALIASES.get((library, rule.name), (rule.name, {}))
     for name in dir(module):
         if _fold(name) == _fold(wanted):
@@ -182,7 +182,7 @@ CONTESTS: Mapping[str, Callable[[Rule, Shapes], Contest]] = {"torch": on_torch, 
 
 
 def offered(framework: str, rule: Rule) -> bool:
-    """Whether our adapter has the rule under a name that takes a rate."""
+    """Tell whether our adapter has a constructor for the rule that takes a learning rate."""
     name = rule.name if framework == "optax" else _title(rule)
     if name not in native.names(framework):
         return False

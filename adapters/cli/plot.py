@@ -207,7 +207,7 @@ def path(rule: Rule, surface: Surface, steps: int, lr: float | None = None) -> n
 
 
 def _has_rate(rule: Any) -> bool:
-    """Whether a rate was given, to the rule or to a rule within it."""
+    """Tell whether a learning rate was given, to the rule or to a rule within it."""
     return "lr" in rule.bound or any(map(_has_rate, getattr(rule, "parts", ())))
 
 

@@ -86,7 +86,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def entry(thing: Rule | Combinator) -> dict[str, Any]:
-    """What there is to say of a rule, clipping law or combinator, as plain data.
+    """Return the entry of a rule, clipping law or combinator, as plain data.
 
     Passes and state of a combinator are those around the rules that :func:`registry.applied` gives it.
     """
@@ -130,5 +130,5 @@ def _hyper(h: Any) -> dict[str, Any]:
 
 
 def source(doc: str) -> str:
-    """What a docstring says behind ``Source:``."""
+    """Return the text of a docstring after ``Source:``."""
     return " ".join(doc.partition("Source:")[2].split()).rstrip(".")

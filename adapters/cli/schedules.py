@@ -56,7 +56,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def entry(law: Schedule) -> dict[str, Any]:
-    """What there is to say of a schedule, as plain data."""
+    """Return the entry of a schedule, as plain data."""
     parameters = [
         {"name": h.name, "default": _plain(law.bound.get(h.name, h.default)), "range": h.range}
         for h in law.hypers.values()

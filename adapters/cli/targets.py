@@ -1,4 +1,4 @@
-"""What a step should cost: ``optcore bench --targets``."""
+"""The targets for the cost of a step, and the command ``optcore bench --targets`` that measures them."""
 
 from __future__ import annotations
 

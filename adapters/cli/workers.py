@@ -152,7 +152,7 @@ def keras(recipe: Recipe, task: tasks.Task, report: Report) -> Result:
             return (1.0 - 2.0 / (of(w1).xp.exp(2.0 * (x @ w1 + b1)) + 1.0)) @ w2 + b2
 
         def compute_output_shape(self, shape: Any) -> Any:
-            """What Keras asks a layer that cannot be traced by its own ops."""
+            """Return the shape of the output, which Keras cannot find by tracing this layer."""
             return (shape[0], tasks.CLASSES)
 
     def cross_entropy(y: Any, logits: Any) -> Any:

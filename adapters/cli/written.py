@@ -1,4 +1,4 @@
-"""What a text on the command line stands for: ``cosine:peak=1e-3,steps=1000``, ``cautious(adam:lr=0.1)``."""
+"""Laws written on the command line, as ``cosine:peak=1e-3,steps=1000`` or ``cautious(adam:lr=0.1)``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _known() -> dict[str, Any]:
 
 
 def _named(name: str, kind: str, known: dict[str, Any]) -> Any:
-    """What a name stands for; ValueError for what is not of the kind that was asked for, with the nearest names."""
+    """Return the law of a name; raise ValueError, with the nearest names, if it is not of the kind asked for."""
     own = ":" in name
     thing = foreign(name) if own else known.get(name)
     if isinstance(thing, KINDS[kind]) or (thing is chain and kind != "schedule"):

@@ -47,7 +47,7 @@ class FastStep:
         self.loop = PreparedLoop(recipe.rule, every, [f.name for f in fields], counted=False)
 
     def holds(self, optimizer: KerasOptimizer, variables: list[Any], slots: list[Any], grads: list[Any]) -> bool:
-        """Whether variables, options and gradients are those that were found fit."""
+        """Tell whether variables and options are those that were prepared, and every gradient fits."""
         held = [*variables, *(s for mine in slots for s in mine if s is not None)]
         return (
             optimizer._own.plan is self.plan

@@ -80,7 +80,7 @@ def schedule(law: Schedule | float) -> LearningRate:
 
 @dataclass
 class _Own:
-    """What an optimizer holds beside Keras' attributes, out of sight of Keras' tracking of containers."""
+    """The attributes of an optimizer beside Keras' own, kept together so that Keras does not track them."""
 
     plan: Native
     options: dict[str, Any]

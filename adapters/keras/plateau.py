@@ -73,7 +73,7 @@ class ReduceLROnPlateau(keras.callbacks.ReduceLROnPlateau):
         self.best, self.wait, self.cooldown_counter = after.best, int(after.bad), int(after.cooldown)
 
     def _direction(self) -> str:
-        """Which way is better; Keras knows it of its metrics, and before 3.9 took what is named acc as rising."""
+        """Return "min" or "max" for better values; Keras knows its metrics' own, before 3.9 by "acc" in a name."""
         if self.mode in ("min", "max"):
             return str(self.mode)
         if not hasattr(self, "_set_monitor_op"):

@@ -95,7 +95,7 @@ class Variables:
 
 @dataclass(frozen=True)
 class Start:
-    """How a variable starts: at a value, or at zero, in a dtype that need not be that of the variable it follows."""
+    """The initializer of a variable: a value, or zero, in a dtype that may differ from that of its parameter."""
 
     dtype: str
     value: Any = None

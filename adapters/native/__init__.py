@@ -1,4 +1,4 @@
-"""How each library's own constructors read in terms of a recipe; no framework is imported here.
+"""The constructors of each library in terms of a recipe; no framework is imported here.
 
 The modules of a library's folder declare each optimizer of that library, in the form of :mod:`declared`: its name,
 parameters and defaults, found by being there. What a library does not have gets a constructor from the rule itself.

@@ -64,7 +64,7 @@ class Native:
 
 
 class Meaning(NamedTuple):
-    """What a library's word stands for: numbers of ours, or what the library's adapter reads beside the recipe."""
+    """The meaning of a library's word: numbers of ours, or an entry that its adapter reads beside the recipe."""
 
     names: tuple[str, ...]
     factor: float = 1.0  #: our number is the word's times this
@@ -186,7 +186,7 @@ class Signature:
 
 
 class Dialect:
-    """How a library speaks where a signature says nothing else; called with a signature, it reads that.
+    """The words of a library, unless a signature has others; called with a signature, it reads that.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class Dialect:
 
 
 def _meaning(note: ast.expr) -> Meaning:
-    """What the note beside a word says."""
+    """Return the meaning that the annotation of a word gives it."""
     match note:
         case ast.Name(id="mask" | "estimator" as name):
             return Meaning((), of=name)

@@ -17,7 +17,7 @@ Kept = TypeVar("Kept", Recipe, Schedule)
 
 
 def first(value: Any) -> Any:
-    """What a condition on a number looks at: a schedule's first value, anything else as it is.
+    """Return the number that a condition is evaluated with: a schedule's first value, anything else as it is.
 
     The values that follow are held to the rule's bounds step by step.
     """
@@ -25,7 +25,7 @@ def first(value: Any) -> Any:
 
 
 def absent(value: Any) -> bool:
-    """Whether a number is 0, so that what it scales may be left out; a schedule may leave 0 and is never absent."""
+    """Tell whether a number is 0, so that the term it scales can be left out; a schedule may leave 0 later."""
     return not isinstance(value, Schedule) and bool(value == 0)
 
 

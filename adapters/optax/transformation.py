@@ -168,7 +168,7 @@ def _gradients(who: str, updates: Any, treedef: Any, paths: list[str]) -> list[A
 
 
 def _needs_params(rule: Rule) -> bool:
-    """Whether the law reads p; arrays and schedules stand for numbers within their bounds."""
+    """Tell whether the law reads p; arrays and schedules are replaced by numbers within their bounds."""
     plain = {}
     for name, value in rule.values().items():
         if not isinstance(value, int | float | str | None):
@@ -178,7 +178,7 @@ def _needs_params(rule: Rule) -> bool:
 
 
 def _decayed(mask: Any, params: Any, treedef: Any) -> list[bool]:
-    """Whether each leaf is decayed: optax's mask is a tree of booleans, perhaps of subtrees, or makes one."""
+    """Return True for each leaf with decay: optax' mask is a tree of booleans for leaves or subtrees, or makes one."""
     tree = mask(params) if callable(mask) else mask
     whole = jax.tree.map(lambda keep, part: jax.tree.map(lambda _: keep, part), tree, params)
     return [bool(keep) for keep in treedef.flatten_up_to(whole)]

@@ -52,7 +52,7 @@ class FastStep:
         self.states = list(optimizer.state.values())
 
     def belongs(self, optimizer: TorchOptimizer) -> bool:
-        """Whether groups and states are those that were found fit; a gradient may have come or gone."""
+        """Tell whether groups and states are those that were prepared; gradients may have come or gone."""
         groups, states = optimizer.param_groups, optimizer.state
         if len(groups) != len(self.every) or len(states) != len(self.states):
             return False
@@ -66,7 +66,7 @@ class FastStep:
         return all(each.same_states() for each in self.loops)
 
     def holds(self, optimizer: TorchOptimizer) -> bool:
-        """Whether groups, states and gradients are those that were found fit."""
+        """Tell whether groups and states are those that were prepared, and every gradient fits."""
         if any(p.grad is not None for p in self.resting):
             return False
         return self.belongs(optimizer) and all(each.ready() for each in self.loops)

@@ -206,7 +206,7 @@ class TorchOptimizer(torch.optim.Optimizer):
         return _plan(chosen, computed({n: rate if n == "lr" else group[n] for n in chosen.defaults if n in group}))
 
     def _numbers(self, group: dict[str, Any]) -> tuple[Native, dict[str, Any], dict[str, Any]]:
-        """What the group's options say now: its plan, its numbers, and those that follow a schedule."""
+        """Return the group's plan by its present options, its numbers, and the numbers that follow a schedule."""
         names = self._chosen(group).defaults
         memo = self.__dict__.setdefault("_memo", {})
         given = [group.get(n) for n in names]

@@ -28,7 +28,7 @@ EXACT_STEPS = {"float32": 3, "float64": 8}
 
 @dataclass(frozen=True)
 class Report:
-    """What the proof of one rule on one backend found."""
+    """The result of proving one rule on one backend."""
 
     rule: str
     backend: str

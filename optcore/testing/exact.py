@@ -14,7 +14,7 @@ _lift = np.frompyfunc(Fraction, 1, 1)
 
 
 def holds(x: Any, dtype: str) -> bool:
-    """Whether every rational of an object array is a number of the dtype."""
+    """Tell whether every rational number of an object array can be represented in the dtype."""
     rounded = x.astype(np.float64).astype(dtype)
     return bool(np.all(np.isfinite(rounded))) and all(
         Fraction(float(a)) == b for a, b in zip(np.ravel(rounded), np.ravel(x), strict=True)

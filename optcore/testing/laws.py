@@ -53,7 +53,7 @@ def recorded(
 
 
 def _refreshes(rule: Rule) -> bool:
-    """Whether a part of the rule does work that is not due at every step."""
+    """Tell whether a part of the rule does work that is not due at every step."""
     return getattr(rule, "refresh", None) is not None or any(_refreshes(part) for part in getattr(rule, "parts", ()))
 
 

@@ -80,7 +80,7 @@ def _resolved(unit: Unit, rule: Rule) -> Unit:
 
 
 def _steps(rule: Rule) -> bool:
-    """Whether a combinator leaves learning rate and decay to its inner rule."""
+    """Tell whether a rule is a combinator that leaves learning rate and decay to its inner rules."""
     return isinstance(rule, Combined) and rule.combinator.steps
 
 

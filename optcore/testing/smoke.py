@@ -20,7 +20,7 @@ __all__ = ["first_run", "told"]
 
 
 def first_run(rule: Rule) -> str | None:
-    """What is wrong with a law that runs on leaves of every shape it takes; None where nothing is.
+    """Run a law on leaves of every shape it takes; return the words for its mistake, None if there is none.
 
     It is run twice on each: with Python's numbers, and with its step and numbers as arrays, as they are where a
     library traces them.

@@ -20,7 +20,7 @@ __all__ = ["declared_kind", "shared_fields_agree"]
 
 
 def declared_kind(case: Case, backend: Backend, dtype: str) -> bool:
-    """Whether a leaf and its two halves, run as two leaves, give the same; a rule declared elementwise must.
+    """Tell whether a leaf gives the same as its two halves run as two leaves; a rule declared elementwise must.
 
     The same bits, or one step within the certified bound of the other where the law asks for totals, whose sums
     have another order, or for exp and its kin, which vector libraries round otherwise at the end of an array.

@@ -123,7 +123,7 @@ Watched.__name__ = Watched.__qualname__ = "array"  # as it is called where Pytho
 
 
 def raw(x: Any) -> Any:
-    """What stands behind a watched array; anything else as it is."""
+    """Return the array within a watched array; anything else is returned as it is."""
     return x.value if isinstance(x, Watched) else x
 
 

@@ -187,7 +187,7 @@ class Sequential(Form):
 
     @property
     def spans(self) -> list[int]:
-        """How many steps each part has, without the last."""
+        """The number of steps of each part but the last."""
         return [b - a for a, b in zip((0, *self.milestones), self.milestones, strict=False)]
 
     def laws(self, i: int, rate: float) -> list[Law]:

@@ -109,7 +109,7 @@ class Foreach(Engine):
 
 
 def _apart(arrays: Iterable[Any]) -> bool:
-    """Whether no two of these tensors share memory."""
+    """Tell whether no two of these tensors share memory."""
     spans = []
     for x in arrays:
         if x.numel():
@@ -120,5 +120,5 @@ def _apart(arrays: Iterable[Any]) -> bool:
 
 
 def _plain(x: Any, p: Any) -> bool:
-    """Whether a tensor has a place of its own for each element, on the parameter's device."""
+    """Tell whether a tensor has its own memory for each element, on the parameter's device."""
     return type(x) in PLAIN and x.layout is torch.strided and x.device == p.device and 0 not in x.stride()

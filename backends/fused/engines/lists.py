@@ -162,7 +162,7 @@ class Lists:
         return [a if a.shape == b.shape else a.expand(b.shape) for a, b in zip(self._each(x), like, strict=True)]
 
     def _result(self, name: str, i: int) -> list[Any]:
-        """What an array becomes: itself, or in memory that nothing else has, so that every given one may be written."""
+        """Return an array's new value: itself, or memory that no other has, so that given arrays may be written."""
         found = self.env[i]
         if name not in self.arrays:  # a shared field: one 0-d tensor, never written in place
             return self._tensors(found[:1])

@@ -90,7 +90,7 @@ class Loop(Engine):
         return True
 
     def _apart(self) -> bool:
-        """Whether no array that would be written shares memory with another."""
+        """Tell whether no array that would be written shares memory with another."""
         written: list[Any] = []
         read: list[Any] = []
         for group in self.groups.values():

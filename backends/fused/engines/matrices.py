@@ -95,7 +95,7 @@ class Space(Interpreter):
         return getattr(_Eager(self, self.backend.xp), name)
 
     def wrap(self, value: Any) -> Any:
-        """What an eager operation returned, as lazy arrays."""
+        """Return the result of an eager operation as lazy arrays."""
         if isinstance(value, tuple):
             return tuple(self.wrap(x) for x in value)
         return Lazy(self, tuple(value.shape), self.backend.whole(value))

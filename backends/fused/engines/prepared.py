@@ -108,7 +108,7 @@ class PreparedLoop:
         return known
 
     def ready(self, grads: Sequence[Any] | None = None) -> bool:
-        """Whether every tensor is as it was, but for its place and its values, and every gradient fits."""
+        """Tell whether every tensor is as it was, except for address and values, and every gradient fits."""
         grads = list(map(grad_of, self.params)) if grads is None else grads
         try:
             if set(map(type, grads)) != {torch.Tensor} or not set(map(type, self.params)) <= PLAIN_TYPES:
@@ -130,7 +130,7 @@ class PreparedLoop:
         return places == self.places or self._moved(places)
 
     def same_states(self) -> bool:
-        """Whether every state tensor is the one that was found fit."""
+        """Tell whether every state tensor is the one that was prepared."""
         found = self._tensors()
         return len(found) == len(self.found) and all(map(is_, found, self.found))
 
@@ -266,5 +266,5 @@ def _number(x: Any) -> float:
 
 
 def _counter(step: Any) -> bool:
-    """Whether this is torch's count of updates as it usually is: a single float32 on the CPU."""
+    """Tell whether this is torch's count of updates in its usual form: a single float32 number on the CPU."""
     return type(step) is torch.Tensor and step.dtype is torch.float32 and step.is_cpu and step.numel() == 1

@@ -80,7 +80,7 @@ class Slices(Engine):
 
 
 def _span(x: Any) -> tuple[Any, Any]:
-    """Where an array begins, and its bytes."""
+    """Return the address of an array, and its size in bytes."""
     return np.array([x.__array_interface__["data"][0]]), np.array([x.nbytes])
 
 
