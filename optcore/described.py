@@ -33,16 +33,13 @@ MEANINGS = {
 """The parameters that the leaf template gives to every rule; all others are explained by the law that takes them."""
 
 
-class _Documentation:
-    """The ``__doc__`` of a law, which is made from its declaration; that of its class is the class' own."""
+class _Documentation(str):
+    """The ``__doc__`` of a class, which Python reads as a string, and of its objects, each of which has its own."""
 
-    def __init__(self, text: str | None) -> None:
-        self.text = text
+    __slots__ = ()
 
-    def __get__(self, law: Any, owner: type) -> str | None:
-        if law is None:
-            return self.text
-        return documentation(law)
+    def __get__(self, law: Any, owner: type) -> str:
+        return self if law is None else documentation(law)
 
 
 class _Signature:
@@ -68,7 +65,7 @@ class Described:
     def __init_subclass__(cls, **options: Any) -> None:
         """Let the class keep its documentation beside those of its objects."""
         super().__init_subclass__(**options)
-        setattr(cls, "__doc__", _Documentation(cls.__dict__.get("__doc__")))  # noqa: B010 - no string, as typeshed has it
+        cls.__doc__ = _Documentation(cls.__dict__.get("__doc__") or "")
 
     def arrays(self) -> Sequence[Parameter]:
         """The parameters that are arrays or rules, in front of the hyper-parameters."""

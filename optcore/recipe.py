@@ -137,7 +137,7 @@ class Recipe:
         put("average", average)
         put("on_nonfinite", _choice("on_nonfinite", on_nonfinite, ("propagate", "skip")))
         known: tuple[str, ...] = ("compute", "param")
-        if state_dtype not in known:
+        if isinstance(state_dtype, str) and state_dtype not in known:
             known = tuple(runner().storages)
         put("state_dtype", _choice("state_dtype", state_dtype, known))
         put("rounding", _choice("rounding", rounding, ("nearest", "stochastic")))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from optcore import registry
 from optcore.adapters import native
 from optcore.adapters.native import Constructor, Native
 from optcore.adapters.torch.cohort import Cohort, participant, paths_of, structure
@@ -362,3 +363,6 @@ def _plan(constructor: Constructor, options: dict[str, Any]) -> Native:
 @lru_cache(maxsize=1024)
 def _cached_plan(constructor: Constructor, options: tuple[tuple[str, Any], ...]) -> Native:
     return constructor.build(**dict(options))
+
+
+registry.listen(lambda *_: _cached_plan.cache_clear())  # the text of a recipe may mean another law now
