@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Described", "Species"]
 
 Species: TypeAlias = Literal["rule", "combinator", "schedule"]
-"""What a law is: a clipping law is a rule too."""
+"""The kinds of laws; a clipping law is a rule."""
 
 MEANINGS = {
     "lr": "The learning rate, by which the direction is multiplied.",

@@ -40,7 +40,7 @@ FOLDERS: tuple[tuple[str, Species], ...] = (
     ("optcore.rules", "combinator"),
     ("optcore.schedules", "schedule"),
 )
-"""Where the library keeps its laws."""
+"""The packages that hold the library's laws, each with the kind of law that it is searched for."""
 Law = TypeVar("Law")
 
 _kept: dict[Any, tuple[list[list[str]], dict[str, Any]]] = {}

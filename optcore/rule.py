@@ -82,7 +82,7 @@ class Rule(Described, ABC):
         """Start the law on one leaf; ``values`` holds a number for every name in ``hypers``."""
 
     lead: int = 0
-    """How many clipping laws a chain begins with; behind them a coupled decay joins the gradient."""
+    """The number of clipping laws that a chain begins with; a coupled decay joins the gradient after them."""
 
     @abstractmethod
     def start(self, xp: Namespace, p: Any, values: Mapping[str, Any]) -> Any:

@@ -226,7 +226,7 @@ MEASURES: dict[str, tuple[str, Callable[[int, int], dict[str, float]]]] = {
     "memory": ("torch", lambda size, _: memory(size)),
     "growth": ("torch", growth),
 }
-"""What is no contest: numbers by name, with the framework that each needs."""
+"""The measurements that are no contest, by name: the framework that each needs, and the function that measures."""
 
 
 def framework(case: str) -> str:

@@ -11,7 +11,7 @@ from optcore.schedule import PointsHyper, Schedule, StepsHyper
 __all__ = ["horizon"]
 
 PERIODS = 4
-"""How many periods are drawn of what never comes to an end."""
+"""The number of periods that are drawn of a schedule without an end."""
 JUMP = 0.05
 """The share of all its values between which a schedule jumps, where it does not go on smoothly."""
 GRID = 20_000

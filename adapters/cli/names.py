@@ -19,7 +19,7 @@ RULES = (
     "A name of a rule, clipping law or combinator, as adam; package.module:name for one of your own, which is imported "
     "from there; with parameters, as adam:lr=0.01 or cautious(lion:beta1=0.8)."
 )
-"""How a rule is named in every command."""
+"""The help text for naming a rule, the same in every command."""
 
 
 def foreign(text: str) -> Any:

@@ -34,14 +34,14 @@ ALIASES: Mapping[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("keras", "amsgrad"): ("Adam", {"amsgrad": True}),
     ("keras", "centered_rmsprop"): ("RMSprop", {"centered": True}),
 }
-"""Where a library has a rule under another rule's name; every other peer is found by the rule's own."""
+"""The rules that a library has under another rule's name; every other peer is found by the rule's own name."""
 
 FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
     "optax": ("jax", "optax"),
     "keras": ("keras", "torch"),
 }
-"""What must be installed for a contest in a framework."""
+"""The packages that must be installed for a contest in a framework."""
 
 
 def installed() -> list[str]:

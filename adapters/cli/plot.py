@@ -30,7 +30,7 @@ STEPS, PATH, PICTURE = 1000, 200, "optcore-plot.png"
 POINTS = 20_000
 """The number of values that a curve has at most."""
 LARGEST = 1e300
-"""What is larger is left out of a picture, as an infinite value and a NaN are."""
+"""The largest value that a picture shows; larger, infinite and NaN values leave a gap."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "schedule": (Schedule,),
     "schedule or rule": (Rule, Combinator, Schedule),
 }
-"""What may be asked for, and what it is."""
+"""The kinds of law that a text may stand for, and their classes."""
 
 
 def read(text: str, kind: str = "schedule or rule", *, bare: bool = False) -> Any:

@@ -18,7 +18,7 @@ __all__ = ["restore"]
 
 WHO = "optcore.adapters.optax.restore"
 SHOWN = 3
-"""How many faults an error lists."""
+"""The most faults that one error lists."""
 
 
 def restore(template: Any, tree: Any) -> Any:

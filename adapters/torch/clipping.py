@@ -17,7 +17,7 @@ except ImportError:
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
 EPSILON = 1e-6
-"""What torch adds to the norm."""
+"""The number that torch adds to the norm."""
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ __all__ = ["COUNTERS", "RUN", "computed", "counter", "laws_of", "scalar", "shown
 RUN = ("foreach", "fused", "capturable", "differentiable")
 """Options that say how to run; they are accepted, kept in the groups and read where they matter."""
 COUNTERS: dict[str, Any] = {"updates": 0, "micro": 0, "schedules": {}}
-"""What a group keeps beside its options: updates made, gradients gathered, options that follow a schedule."""
+"""The entries of a group beside its options: updates made, gradients gathered, options that follow a schedule."""
 
 
 def counter(value: float = 0.0, device: Any = "cpu") -> Any:

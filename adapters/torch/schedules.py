@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 PER_GROUP = frozenset({"base_lr", "base_momentum", "max_lr", "max_momentum", "swa_lr"})
-"""What may be a list, one value for each group; a function here is given that of its group."""
+"""The parameters that may be a list of one value for each group; a function here is given its group's value."""
 SHAPES = {"cos": "cosine", "linear": "linear"}
 
 

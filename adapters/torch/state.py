@@ -26,7 +26,7 @@ VOLATILE = COMMON - {"base_lrs", "last_epoch"}
 NOTHING = Form()
 """No schedule of ours beside the one that is read."""
 SHORT = 1e-6
-"""How far a rate of torch's may be from the schedule's, in units of the first: its products drift by rounding."""
+"""The room for a rate of torch's beside the schedule's, as a share of the first rate: torch's products drift."""
 
 
 @dataclass

@@ -20,14 +20,16 @@ RELATIVE = ("What ", "Whether ", "How ", "Which ", "Where ", "When ", "Who ")
 
 
 def headless(source: str) -> list[tuple[int, str]]:
-    """Return line number and first line of every docstring that begins as a relative clause and is no question."""
+    """Return line number and first line of every docstring that begins as a relative clause and is no question.
+
+    A string that stands alone below an assignment documents the name, and counts.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node) or ""
-            first = text.partition("\n")[0]
-            if text.startswith(RELATIVE) and not first.endswith("?"):
-                found.append((node.body[0].lineno, first))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            first = node.value.value.strip().partition("\n")[0]
+            if first.startswith(RELATIVE) and not first.endswith("?"):
+                found.append((node.lineno, first))
     return sorted(found)
 
 
@@ -39,6 +41,7 @@ def test_a_relative_clause_that_stands_alone_is_found() -> None:
     ]
     assert headless('"""The passes."""\ndef f():\n    """Tell whether it did."""') == []
     assert headless('"""What is a leaf?"""') == []
+    assert headless('A = 1\n"""How many there are."""') == [(2, "How many there are.")]
 
 
 def test_all_three_packages_are_read() -> None:

@@ -19,7 +19,7 @@ from optcore.schedule import Schedule
 __all__ = ["ScheduleLR", "scheduler"]
 
 WRITERS: weakref.WeakKeyDictionary[Any, weakref.ref[ScheduleLR]] = weakref.WeakKeyDictionary()
-"""Which of our schedulers wrote the rates of an optimizer last."""
+"""The scheduler of ours that last wrote the rates of each optimizer."""
 
 
 class ScheduleLR(torch.optim.lr_scheduler.LRScheduler):

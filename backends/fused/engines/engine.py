@@ -13,7 +13,7 @@ from optcore.rule import Rule
 __all__ = ["Engine", "Results"]
 
 Results: TypeAlias = tuple[dict[int, tuple[Moved, list[Any]]], list[Any]]
-"""Where each leaf came to with its state's arrays, by position, and the new shared fields."""
+"""The results of a step: by position each leaf's new parameter with the arrays of its state, and the shared fields."""
 
 
 class Engine(ABC):
@@ -24,7 +24,7 @@ class Engine(ABC):
     """
 
     rounds = False
-    """Whether the law asks for totals or keeps shared fields, so that one engine must run all leaves or none."""
+    """True for a law that asks for totals or keeps shared fields: one engine must then run all leaves or none."""
 
     def __init__(self, rule: Rule, backend: Backend, shared: Sequence[Any], donate: bool) -> None:
         self.rule, self.backend, self.shared, self.donate = rule, backend, shared, donate

@@ -22,7 +22,7 @@ from optcore.scalars import is_host
 __all__ = ["Foreach"]
 
 ON_CPU = False
-"""Whether tensors on the CPU are taken as well: there it gains nothing, and is how this route is tested."""
+"""True if tensors on the CPU are taken too, which gains no time there; the tests set it to try this engine."""
 
 
 class Foreach(Engine):

@@ -29,7 +29,7 @@ SINGLE: dict[str, Callable[..., Any]] = {
     "and": operator.and_, "or": operator.or_, "not": torch.logical_not, "isfinite": torch.isfinite,
     "where": torch.where,
 }  # fmt: skip
-"""What has no foreach form and is done tensor by tensor."""
+"""The operations without a foreach form, which are called once for each tensor."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from optcore.backends.rounding import FLOOR, SPACING
 __all__ = ["SIZES", "TYPES", "WIDTH", "Emitter", "hexadecimal"]
 
 AHEAD = 2048
-"""How many bytes ahead of the computation memory is fetched; the processor's own prefetching stops at a page's end."""
+"""The bytes by which fetching runs ahead of computing; the processor's own prefetching stops at a page's end."""
 WIDTH = {"float32": 16, "float64": 8}
 TYPES = {"float64": "double", "float32": "float", "float16": "half", "bfloat16": "i16"}
 SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
