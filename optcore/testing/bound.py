@@ -12,6 +12,7 @@ from typing import Any
 
 from optcore.backends.numpy import np
 from optcore.matrix import Interpreter
+from optcore.testing.opaque import check_step
 
 __all__ = ["BoundNamespace", "Bounded", "Condition"]
 
@@ -118,7 +119,7 @@ class Bounded:
 class BoundNamespace(Interpreter):
     """A namespace of :class:`Bounded` arrays for a backend that computes in ``dtype``.
 
-    ``record`` holds a check for each opaque step of a backend's run, which gives what the backend returned (see
+    ``record`` holds what a backend was given and returned for the opaque steps of the same run, as pairs (see
     :mod:`optcore.testing.opaque`). ``used`` collects the inexact operations that a law performs.
     """
 
@@ -328,7 +329,7 @@ class BoundNamespace(Interpreter):
         self.used.add(step.__name__)
         if self.record is None:
             raise ValueError(f"{step.__name__}: an opaque step is checked against a backend's run; give its record")
-        return next(self.record)(self, step, arrays)
+        return check_step(self, step, arrays, next(self.record))
 
 
 class _Linalg:

@@ -8,13 +8,14 @@ must satisfy, and the law goes on from it as exact input.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optcore import matrix
 from optcore.backends.numpy import np
 from optcore.matrix import Interpreter
-from optcore.testing.bound import Bounded, BoundNamespace
+
+if TYPE_CHECKING:
+    from optcore.testing.bound import BoundNamespace
 
 __all__ = ["Recorder", "check_step", "read"]
 
@@ -38,18 +39,17 @@ class Recorder(Interpreter):
         return result
 
 
-def read(record: Any, numpy: Callable[[Any], Any]) -> Iterator[Callable[..., Any]]:
-    """The checks of what was recorded, as :class:`BoundNamespace` wants them, on NumPy arrays and numbers."""
+def read(record: Any, numpy: Callable[[Any], Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield what was recorded, inputs and result of each step, as NumPy arrays and numbers."""
     for arrays, result in record:
-        inputs = tuple(x if isinstance(x, int | float) else numpy(x) for x in arrays)
-        yield partial(check_step, recorded=(inputs, numpy(result)))
+        yield tuple(x if isinstance(x, int | float) else numpy(x) for x in arrays), numpy(result)
 
 
 def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, ...], recorded: Any) -> Any:
     """Check one recorded step and return its result as exact; AssertionError where it does not hold."""
     inputs, result = recorded
     for mine, theirs in zip(given, inputs, strict=True):
-        if isinstance(mine, Bounded) and not np.all(np.abs(mine.value - theirs) <= mine.error * (1 + 1e-9)):
+        if hasattr(mine, "error") and not np.all(np.abs(mine.value - theirs) <= mine.error * (1 + 1e-9)):
             raise AssertionError(f"{step.__name__}: the backend's input lies outside the certified bound")
     check: Callable[..., str] = CHECKS.get(step.__name__, _bounded)
     problem = check(ns, step, inputs, result)
@@ -60,7 +60,7 @@ def check_step(ns: BoundNamespace, step: Callable[..., Any], given: tuple[Any, .
 
 def _bounded(ns: BoundNamespace, step: Callable[..., Any], inputs: tuple[Any, ...], result: Any) -> str:
     """One step from exact input has a bound of its own."""
-    fresh = BoundNamespace(ns.dtype, flushes=ns.flushes)
+    fresh = type(ns)(ns.dtype, flushes=ns.flushes)
     want = step(fresh, *(x if isinstance(x, int | float) else fresh.exact(x) for x in inputs))
     far = np.abs(result - want.value) - want.error
     return f"off by {far.max():.2e} more than one step's bound" if np.any(far > 0) else ""
